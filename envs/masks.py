@@ -1,0 +1,49 @@
+"""Legality: which actions the rules permit in a state. Masks, never penalties.
+
+Every rule is one bit table; an action is legal where all of them have its bit. Training,
+evaluation and service read the same bits; the service adds what only it can know (quiet
+hours, availability, suppression, a contact made earlier today) by clearing further bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from envs.compiled import compiled
+from envs.rules import Rules
+from envs.state import State
+
+STATE_RULES = ("consent", "stage", "cap", "calendar", "capability")
+"""Rule names in the order of `permitted`; `capability`: a reply needs an open request."""
+
+
+@compiled
+def permitted(rules: Rules, state: State) -> tuple[int, int, int, int, int]:
+    """Bits each rule of `STATE_RULES` permits in this state."""
+    return (
+        rules.consent_permits[state.consent],
+        rules.stage_permits[state.stage],
+        rules.caps_permit[state.caps],
+        rules.gap_permits[state.gap] & rules.day_permits[state.day],
+        rules.inbox_permits[state.inbox],
+    )
+
+
+@compiled
+def legal_bits(rules: Rules, state: State) -> int:
+    """Bit a is set where action a is legal; wait (bit 0) always is."""
+    return (
+        rules.consent_permits[state.consent]
+        & rules.stage_permits[state.stage]
+        & rules.caps_permit[state.caps]
+        & rules.gap_permits[state.gap]
+        & rules.day_permits[state.day]
+        & rules.inbox_permits[state.inbox]
+    )
+
+
+def unpack(bits: Any, actions: int) -> Any:
+    """Bits (...,) as a boolean mask (..., A)."""
+    return (np.asarray(bits)[..., None] >> np.arange(actions) & 1).astype(bool)

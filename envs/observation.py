@@ -1,0 +1,67 @@
+"""The only encoder of a state: a float32 vector of levels, one entry a component in use.
+
+Consent has one entry a channel. The observation determines the state; one-hot encoding is
+the network's first, fixed layer and part of the exported file, so nothing is scaled here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from envs.compiled import compiled
+from envs.rules import Rules
+from envs.scenario import Scenario
+from envs.state import State
+
+
+class Encoding:
+    """Names and sizes of the observation's entries, F in all."""
+
+    def __init__(self, scenario: Scenario, rules: Rules) -> None:
+        names: list[str] = []
+        sizes: list[int] = []
+        source: list[int] = []
+        for position, component in enumerate(State._fields):
+            if component == "consent":
+                names += [f"consent_{channel.name}" for channel in scenario.channels]
+                sizes += [2] * len(scenario.channels)
+                source += [-1 - c for c in range(len(scenario.channels))]
+            elif int(rules.sizes[position]) > 1 or component == "stage":
+                names.append(component)
+                # the churned stage is observable too (a terminal observation)
+                sizes.append(int(rules.sizes[position]) + (component == "stage"))
+                source.append(position)
+        self.names = tuple(names)
+        self.sizes = tuple(sizes)
+        self.source = np.array(source, dtype=np.int64)  # component position, or -1 - channel
+
+    def encode(self, state: State) -> Any:
+        """One state as (F,) float32."""
+        return np.array(
+            [state.consent >> -1 - s & 1 if s < 0 else state[s] for s in self.source.tolist()],
+            dtype=np.float32,
+        )
+
+
+@compiled
+def write_observation(source: Any, state: State, out: Any) -> None:
+    """Write one state's entries into `out` (F,); `source` as in `Encoding`."""
+    levels = (
+        state.stage,
+        state.engagement,
+        state.fatigue,
+        state.goodwill,
+        state.inbox,
+        state.consent,
+        state.offer,
+        state.open_contact,
+        state.caps,
+        state.idle,
+        state.gap,
+        state.day,
+    )
+    for f in range(len(source)):
+        s = source[f]
+        out[f] = state.consent >> (-1 - s) & 1 if s < 0 else levels[s]
