@@ -1,0 +1,139 @@
+"""A real timeline folded into a live state: days closed in local time, events applied in order.
+
+The same `apply` and `close_day` as everywhere, called as plain Python for one customer.
+Whole logs are folded by the compiled twin in `replay.py`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from envs.advance import apply, close_day
+from envs.errors import LogError
+from envs.events import KINDS, Event, Kind
+from envs.journey import Journey
+from envs.state import State
+
+_apply: Any = apply.py_func  # type: ignore[attr-defined]
+_close_day: Any = close_day.py_func  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Where a customer stands: the state, the local day it is in, and what today has seen."""
+
+    state: State
+    date: dt.date
+    contacted_today: bool = False  # a marketing contact went out this local day
+
+
+class Numbers(NamedTuple):
+    """An event as the numbers `apply` takes; -1 where it has none."""
+
+    kind: int
+    touchpoint: int
+    channel: int
+    level: int
+
+
+class Fold:
+    """Folds one customer's events; a scenario's names become numbers here."""
+
+    def __init__(self, journey: Journey) -> None:
+        self.journey = journey
+        self.zone = ZoneInfo(journey.scenario.timezone)
+        self._rules = journey.scalar_rules
+        self._stage = {s.name: i for i, s in enumerate(journey.scenario.stages)}
+        self._channel = {c.name: i for i, c in enumerate(journey.scenario.channels)}
+        self._touchpoint = {t.name: i for i, t in enumerate(journey.scenario.touchpoints)}
+
+    @cached_property
+    def _season_start(self) -> dt.date | None:
+        return self.journey.scenario.memory.opportunities.season_start
+
+    def local_date(self, moment: dt.datetime) -> dt.date:
+        """The customer's local day of an aware time."""
+        return moment.astimezone(self.zone).date()
+
+    def start(self, date: dt.date, stage: str | None = None, consent: int = 0) -> Live:
+        """A customer never seen before: the scenario's new-customer stage, consent denied."""
+        number = self._stage[stage or self.journey.scenario.new_customer.stage]
+        rules = self._rules
+        day = 0
+        if rules.season_days and self._season_start is not None:
+            day = min(max((date - self._season_start).days, 0), rules.season_days)
+        state = State(number, 0, 0, rules.goodwill_neutral, 0, consent, 0, 0, 0, 0, rules.gap_days, day)
+        return Live(state, date)
+
+    def to_date(self, live: Live, date: dt.date) -> Live:
+        """Close the days up to the start of `date`; an earlier date changes nothing."""
+        if date <= live.date:
+            return live
+        state, rules = live.state, self._rules
+        for _ in range((date - live.date).days):
+            closed = _close_day(rules, state)
+            if closed == state:  # nothing left to drain: further days change nothing
+                break
+            state = closed
+        return Live(state, date)
+
+    def step(self, live: Live, event: Event) -> Live:
+        """Apply one event at its local day (never before `live.date`)."""
+        live = self.to_date(live, self.local_date(event.occurred_at))
+        n = self.numbers(event)
+        if n.kind == Kind.DECISION:
+            return live
+        state = _apply(self._rules, live.state, n.kind, n.touchpoint, n.channel, n.level)
+        marketing = n.kind == Kind.CONTACT and (n.touchpoint < 0 or not self._rules.is_service[n.touchpoint])
+        return replace(live, state=state, contacted_today=live.contacted_today or marketing)
+
+    def run(self, events: Iterable[Event], live: Live | None = None) -> Live | None:
+        """Fold events in time order (ties by kind, then id); None without events."""
+        for event in sorted(events, key=order):
+            if live is None:
+                live = self.start(self.local_date(event.occurred_at))
+            live = self.step(live, event)
+        return live
+
+    def numbers(self, event: Event) -> Numbers:
+        """Names to numbers; raises `LogError` for a name the scenario does not have."""
+        if event.kind not in KINDS:
+            raise LogError("unknown kind", where=event.event_id, got=event.kind, expected=", ".join(KINDS))
+        kind = KINDS[event.kind]
+        channel = self._number(self._channel, event.channel, "channel", event)
+        # a touchpoint of another system is a contact all the same: it tires
+        touchpoint = self._touchpoint.get(event.touchpoint or "", -1)
+        level = -1
+        if kind is Kind.STAGE:
+            level = self._number(self._stage, event.outcome, "stage", event)
+        elif kind is Kind.SURVEY:
+            level = _survey_level(event)
+        needs_channel = kind in (Kind.CONTACT, Kind.OPT_IN, Kind.OPT_OUT, Kind.INBOUND)
+        if (kind is Kind.STAGE and level < 0) or (needs_channel and channel < 0):
+            raise LogError(f"{event.kind} without its name", where=event.event_id, expected="a channel or stage")
+        return Numbers(int(kind), touchpoint, channel, level)
+
+    @staticmethod
+    def _number(known: dict[str, int], name: str | None, what: str, event: Event) -> int:
+        if not name:
+            return -1
+        if name not in known:
+            raise LogError(f"unknown {what}", where=event.event_id, got=name, expected=", ".join(known))
+        return known[name]
+
+
+def order(event: Event) -> tuple[dt.datetime, int, str]:
+    """Sort key of a timeline: time, then the order of a day, then id."""
+    return event.occurred_at, int(KINDS.get(event.kind, 99)), event.event_id
+
+
+def _survey_level(event: Event) -> int:
+    try:
+        return int(event.outcome if event.outcome is not None else event.value or 0)
+    except ValueError as error:
+        raise LogError("survey without a level", where=event.event_id, got=event.outcome) from error
