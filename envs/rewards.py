@@ -30,7 +30,8 @@ class Prices(NamedTuple):
     daily_margin: Any  # (L,)
     contact_cost: Any  # (C,)
     incentive_cost: Any  # (T,)
-    agent_cost: Any  # (C,) minutes × price a minute
+    agent_cost: Any  # (C,) minutes × price a minute, of a marketing contact
+    service_cost: Any  # (C,) the same of a reply or an inbound request
     goodwill_level: float
     effort_day: float
     effort_repeat: float
@@ -52,6 +53,12 @@ def compile_prices(scenario: Scenario) -> Prices:
         contact_cost=np.array([c.contact_cost for c in scenario.channels], dtype=np.float64),
         incentive_cost=np.array([t.incentive_cost for t in scenario.touchpoints], dtype=np.float64),
         agent_cost=np.array([c.minutes * p.agent_minute for c in scenario.channels]),
+        service_cost=np.array(
+            [
+                (c.minutes if c.service_minutes is None else c.service_minutes) * p.agent_minute
+                for c in scenario.channels
+            ]
+        ),
         goodwill_level=p.goodwill_level,
         effort_day=p.effort_day,
         effort_repeat=p.effort_repeat,
@@ -80,7 +87,8 @@ def add_reward(
     """Add one event's reward vector to `out` (R,); `kind` may be CLOSE."""
     if kind == CONTACT:
         out[CONTACT_COST] -= prices.contact_cost[channel]
-        out[AGENT_MINUTES] -= prices.agent_cost[channel]
+        service = touchpoint >= 0 and rules.is_service[touchpoint] == 1
+        out[AGENT_MINUTES] -= prices.service_cost[channel] if service else prices.agent_cost[channel]
     elif kind == PURCHASE:
         if prices.customer[before.stage] == 1:
             out[RETENTION_MARGIN] += prices.margin * value
@@ -93,7 +101,7 @@ def add_reward(
         if before.consent != after.consent:
             out[OPT_OUT_COST] -= prices.opt_out[channel]
     elif kind == INBOUND:
-        out[AGENT_MINUTES] -= prices.agent_cost[channel]
+        out[AGENT_MINUTES] -= prices.service_cost[channel]
         if before.inbox > 0:
             out[EFFORT] -= prices.effort_repeat
     elif kind == STAGE:

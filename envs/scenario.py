@@ -65,6 +65,7 @@ class Channel(Strict):
     fatigue_points: Annotated[int, Field(ge=0, le=50)] = 0
     contact_cost: Money = 0.0
     minutes: Annotated[float, Field(ge=0.0)] = 0.0  # an agent's minutes a contact, 0 when automatic
+    service_minutes: Annotated[float, Field(ge=0.0)] | None = None  # a reply or inbound; None: minutes
     inbound: bool = False
 
 
