@@ -1,0 +1,92 @@
+"""A scenario file: read, completed with its defaults, validated, and written back.
+
+Top-level `behavior:` and `start:` are defaults for every cluster; a persona's `behavior`
+is laid over its cluster's. Mappings merge key by key, except mixes (`start.stages`,
+`inbound.channels`), which replace the default as a whole. Also reads a scenario's
+canonical JSON. The checks beyond the schema are in `scenario_checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from envs.document import Document, Key, dotted, read_document
+from envs.errors import ScenarioError
+from envs.scenario import Scenario
+from envs.scenario_checks import problems
+from envs.schema_errors import validated
+
+MIXES = (("start", "stages"), ("behavior", "inbound", "channels"))
+"""Shares of one whole: a cluster that states its own does not inherit a part of another's."""
+
+
+def load_scenario(path: str | Path) -> Scenario:
+    """Read and check a scenario; raises `ScenarioError` with key, file and line."""
+    return parse_scenario(read_document(path, ScenarioError))
+
+
+def parse_scenario(document: Document) -> Scenario:
+    """A document already read, as a checked scenario."""
+    data = _completed(document.data)
+    origin = partial(_origin, document)
+    scenario = validated(Scenario, document, ScenarioError, data, origin)
+    for problem in problems(scenario):
+        place = origin(problem.key)
+        what = f"{dotted(place)}: {problem.what}" if problem.what else dotted(place)
+        at = document.at(place)
+        hint = f"{problem.hint}; {at}" if problem.hint else at
+        raise ScenarioError(what, expected=problem.expected, got=problem.got, hint=hint)
+    return scenario
+
+
+def _completed(data: Any) -> Any:
+    """The data with top-level defaults laid under every cluster and persona."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("clusters"), list):
+        return data
+    defaults = {name: data[name] for name in ("behavior", "start") if name in data}
+    rest = {name: value for name, value in data.items() if name not in defaults}
+    return rest | {"clusters": [_cluster(defaults, cluster) for cluster in rest["clusters"]]}
+
+
+def _cluster(defaults: Mapping[str, Any], cluster: Any) -> Any:
+    if not isinstance(cluster, Mapping):
+        return cluster
+    out = dict(cluster)
+    for name, value in defaults.items():
+        out[name] = _merged(value, cluster.get(name, {}), (name,))
+    if isinstance(out.get("personas"), list) and "behavior" in out:
+        out["personas"] = [_persona(out["behavior"], persona) for persona in out["personas"]]
+    return out
+
+
+def _persona(behavior: Any, persona: Any) -> Any:
+    if not isinstance(persona, Mapping):
+        return persona
+    return dict(persona) | {"behavior": _merged(behavior, persona.get("behavior", {}), ("behavior",))}
+
+
+def _merged(base: Any, over: Any, key: tuple[str, ...]) -> Any:
+    """`over` laid on `base`; whatever is not two mappings is replaced."""
+    if not isinstance(base, Mapping) or not isinstance(over, Mapping) or key in MIXES:
+        return over
+    out = dict(base)
+    for name, value in over.items():
+        out[name] = _merged(base[name], value, (*key, name)) if name in base else value
+    return out
+
+
+def _origin(document: Document, key: Key) -> Key:
+    """Where in the file a key of the completed data was written."""
+    candidates = [key]
+    if key[:1] == ("clusters",) and "behavior" in key:
+        rest = key[key.index("behavior") :]
+        candidates += [(*key[:2], *rest), rest]
+    elif key[:1] == ("clusters",) and key[2:3] == ("start",):
+        candidates.append(key[2:])
+    for candidate in candidates:
+        if candidate in document.lines:
+            return candidate
+    return key
