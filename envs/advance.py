@@ -75,7 +75,9 @@ def apply(rules: Rules, state: State, kind: int, touchpoint: int, channel: int, 
         if rules.offer_cleared_by_purchase == 1:
             offer = 0
     elif kind == REDEMPTION:
-        offer = 0
+        # another offer than the one in hand may be redeemed: the newest had replaced it
+        if touchpoint < 0 or touchpoint == rules.offer_touchpoint[offer]:
+            offer = rules.offer_on_redemption[offer]
     elif kind == SURVEY:
         goodwill = min(max(level, 0), rules.goodwill_capacity)
     return State(

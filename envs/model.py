@@ -81,7 +81,7 @@ def tabulate(parameters: Parameters, scenario: Scenario, rules: Rules) -> Tables
     lapse_to = np.array([number.get(s.lapse_to or "", NEVER) for s in scenario.stages])
     redemption = np.zeros(o)
     for kind, touchpoint in zip(rules.offer_kind, rules.offer_touchpoint, strict=True):
-        if kind:
+        if touchpoint >= 0:
             redemption[kind] = scenario.touchpoints[int(touchpoint)].redemption_rate
     return Tables(
         response=_response(q, rules, stages, scenario.memory.response_window_days, o),

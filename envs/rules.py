@@ -43,7 +43,8 @@ class Rules(NamedTuple):
     offer_on_contact: Any  # (T,) level the contact leaves, 0 none
     offer_close: Any  # (offer,)
     offer_kind: Any  # (offer,) 0 none, else 1 + index into offer_touchpoints
-    offer_touchpoint: Any  # (offer,) touchpoint in hand, NEVER when none
+    offer_touchpoint: Any  # (offer,) touchpoint that can be redeemed, NEVER when none or used up
+    offer_on_redemption: Any  # (offer,) level a redemption leaves
     offer_cleared_by_purchase: int
     open_on_contact: Any  # (A,) level the contact opens, 0 when the window is one day
     open_close: Any  # (open,)
@@ -201,18 +202,29 @@ def _inbox_tables(scenario: Scenario) -> dict[str, Any]:
 
 
 def _offer_tables(scenario: Scenario) -> dict[str, Any]:
-    """Level 0 is none; each offer touchpoint has one level a day left (its last day first)."""
+    """Level 0 is none; each offer touchpoint has one level a day left (its last day first).
+
+    Where only expiry clears an offer, the same levels follow once more for a used one: it
+    still influences (same kind) but cannot be redeemed again.
+    """
     on_contact = np.zeros(len(scenario.touchpoints), np.int64)
-    close, kind, touchpoint = [0], [0], [NEVER]
+    close, kind, touchpoint, on_redemption = [0], [0], [NEVER], [0]
+    lasts = scenario.memory.offer_cleared_by == "expiry"
     for t, spec in enumerate(scenario.touchpoints):
-        if spec.offer_days:
-            number = max(kind) + 1
-            for left in range(1, spec.offer_days + 1):
-                close.append(len(close) - 1 if left > 1 else 0)
+        if not spec.offer_days:
+            continue
+        number, days = max(kind) + 1, spec.offer_days
+        for used in (False, True) if lasts else (False,):
+            for left in range(1, days + 1):
+                level = len(close)
+                close.append(level - 1 if left > 1 else 0)
                 kind.append(number)
-                touchpoint.append(t)
-            on_contact[t] = len(close) - 1
+                touchpoint.append(NEVER if used else t)
+                on_redemption.append(level if used else level + days if lasts else 0)
+            if not used:
+                on_contact[t] = len(close) - 1
     return {
+        "offer_on_redemption": _ints(on_redemption),
         "offer_on_contact": on_contact,
         "offer_close": _ints(close),
         "offer_kind": _ints(kind),

@@ -139,7 +139,8 @@ class Memory(Strict):
     goodwill: Goodwill
     inbox: Inbox = Inbox()
     response_window_days: Annotated[int, Field(ge=1, le=14)] = 1
-    offer_cleared_by: Literal["purchase", "redemption"] = "purchase"
+    # expiry: a redemption uses the offer up, its effect lasts until it expires
+    offer_cleared_by: Literal["purchase", "redemption", "expiry"] = "purchase"
     caps: list[Cap] = []
     opportunities: Opportunities = Opportunities()
     quiet_hours: QuietHours | None = None
