@@ -1,0 +1,150 @@
+"""Thousands of customers a call: the compiled batch simulator.
+
+Every customer has an id and a clock of their own; a draw depends on (seed, customer, day,
+event kind) only, so batches of any size and threads of any number give the same journeys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from envs.advance import start_state
+from envs.compiled import compiled, parallel
+from envs.day import OUTCOMES, sample_day
+from envs.journey import Journey
+from envs.masks import legal_bits
+from envs.model import Tables
+from envs.observation import write_observation
+from envs.rewards import Prices
+from envs.rng import PERSONA, START_CONSENT, START_STAGE, day_key, uniform
+from envs.rules import Rules
+from envs.scenario import COMPONENTS
+from envs.state import State
+
+
+@compiled
+def load_state(row: Any) -> State:
+    """A row of (12,) integers as a `State`."""
+    return State(
+        np.int64(row[0]), np.int64(row[1]), np.int64(row[2]), np.int64(row[3]),
+        np.int64(row[4]), np.int64(row[5]), np.int64(row[6]), np.int64(row[7]),
+        np.int64(row[8]), np.int64(row[9]), np.int64(row[10]), np.int64(row[11]),
+    )  # fmt: skip
+
+
+@compiled
+def store_state(state: State, row: Any) -> None:
+    """Write a `State` into a row of (12,) integers."""
+    row[0], row[1], row[2], row[3] = state.stage, state.engagement, state.fatigue, state.goodwill
+    row[4], row[5], row[6], row[7] = state.inbox, state.consent, state.offer, state.open_contact
+    row[8], row[9], row[10], row[11] = state.caps, state.idle, state.gap, state.day
+
+
+@parallel
+def _start(
+    rules: Rules, stages: Any, consents: Any, shares: Any, seed: int, who: Any,
+    customers: Any, states: Any, persona: Any, source: Any, observations: Any, legal: Any,
+) -> None:  # fmt: skip
+    for n in numba.prange(len(who)):
+        i = who[n]
+        key = day_key(seed, customers[i], -1)
+        persona[i] = min(np.searchsorted(shares, uniform(key, PERSONA), side="right"), len(shares) - 1)
+        stage = np.searchsorted(stages, uniform(key, START_STAGE), side="right")
+        consent = np.searchsorted(consents, uniform(key, START_CONSENT), side="right")
+        state = start_state(rules, min(stage, len(stages) - 1), min(consent, len(consents) - 1))
+        store_state(state, states[i])
+        write_observation(source, state, observations[i])
+        legal[i] = legal_bits(rules, state)
+
+
+@parallel
+def _step(
+    rules: Rules, tables: Tables, prices: Prices, which: int, seed: int, customers: Any,
+    days: Any, persona: Any, actions: Any, states: Any, source: Any, observations: Any,
+    legal: Any, rewards: Any, outcomes: Any, values: Any,
+) -> int:  # fmt: skip
+    illegal = 0
+    for i in numba.prange(len(actions)):
+        if persona[i] != which:
+            continue
+        action = actions[i]
+        if legal[i] >> action & 1 == 0:
+            illegal += 1
+            continue
+        before = load_state(states[i])
+        rewards[i, :] = 0.0
+        key = day_key(seed, customers[i], days[i])
+        after, values[i] = sample_day(
+            rules, tables, prices, before, action, key, rewards[i], outcomes[i]
+        )
+        days[i] += 1
+        store_state(after, states[i])
+        write_observation(source, after, observations[i])
+        legal[i] = legal_bits(rules, after)
+    return illegal
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What one day did to N customers; arrays are reused by the next step."""
+
+    rewards: Any  # (N, R) float32, unweighted components
+    churned: Any  # (N,) bool
+    outcomes: Any  # (N, 7) int8, columns of `envs.day`
+    values: Any  # (N,) float64 purchase value
+
+
+class Simulator:
+    """N customers of one cluster, a day a step.
+
+    `states` (N, 12) int16, `observations` (N, F) float32 and `legal` (N,) int64 bits always
+    describe the coming decision and are updated in place.
+    """
+
+    def __init__(self, journey: Journey, customers: int, seed: int, first_customer: int = 0) -> None:
+        self.journey = journey
+        self.seed = seed
+        self.customers = np.arange(first_customer, first_customer + customers, dtype=np.int64)
+        self.days = np.zeros(customers, dtype=np.int64)
+        self.persona = np.zeros(customers, dtype=np.int64)
+        self.states = np.zeros((customers, len(State._fields)), dtype=np.int16)
+        self.observations = np.zeros((customers, len(journey.encoding.names)), dtype=np.float32)
+        self.legal = np.ones(customers, dtype=np.int64)
+        self._rewards = np.zeros((customers, len(COMPONENTS)), dtype=np.float32)
+        self._outcomes = np.zeros((customers, OUTCOMES), dtype=np.int8)
+        self._values = np.zeros(customers)
+        self._start_stages = np.cumsum(journey.start_stages)
+        self._start_consents = np.cumsum(journey.start_consents)
+        self._shares = np.cumsum(journey.shares)
+        self._source = journey.encoding.source
+        self.reset()
+
+    def reset(self, who: Any = None, customers: Any = None) -> None:
+        """Start journeys anew: all, or those at positions `who` as new `customers` ids."""
+        who = np.arange(len(self.customers)) if who is None else np.asarray(who, dtype=np.int64)
+        if customers is not None:
+            self.customers[who] = customers
+        self.days[who] = 0
+        _start(
+            self.journey.rules, self._start_stages, self._start_consents, self._shares, self.seed,
+            who, self.customers, self.states, self.persona, self._source, self.observations, self.legal,
+        )  # fmt: skip
+
+    def step(self, actions: Any) -> Outcomes:
+        """One day under `actions` (N,); raises `ValueError` on an illegal action."""
+        actions = np.asarray(actions, dtype=np.int64)
+        illegal = 0
+        for which, tables in enumerate(self.journey.personas):
+            illegal += _step(
+                self.journey.rules, tables, self.journey.prices, which, self.seed, self.customers,
+                self.days, self.persona, actions, self.states, self._source, self.observations,
+                self.legal, self._rewards, self._outcomes, self._values,
+            )  # fmt: skip
+        if illegal:
+            raise ValueError(f"{illegal} illegal actions: choose among the bits of `legal`")
+        churned = self.states[:, 0] == self.journey.rules.churned
+        return Outcomes(self._rewards, churned, self._outcomes, self._values)
