@@ -1,0 +1,53 @@
+# `make` lists the verbs. Each makes what it needs in .venv; Python 3.11 and make suffice.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable
+export OMP_NUM_THREADS ?= 1
+export MLFLOW_DISABLE_TELEMETRY ?= true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo starbucks test test-services proof bench lint clean
+
+help:  ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.train  ## train, judge and serve omnichannel_retail, end to end
+	$(BIN)/python -m training.demo
+
+starbucks: .venv/.train  ## the real log, from raw files to a served decision (JOURNEY_DATA)
+	$(BIN)/python -m training.starbucks
+
+test: .venv/.dev  ## every test that needs Python only
+	$(BIN)/pytest
+
+test-services: .venv/.dev  ## the tests that need a database server or a browser
+	$(BIN)/pytest -m services
+
+proof: .venv/.dev  ## the long statistical studies, resumable, one row a finished cell
+	$(BIN)/python -m training.proof
+
+bench: .venv/.dev  ## the benchmarks, each one table with its peers
+	for table in experiments/benchmarks/*.py; do $(BIN)/python $$table || exit 1; done
+
+lint: .venv/.dev  ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove the virtual environment and every cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	find envs training serving tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: put python3.11 on the PATH" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.train: pyproject.toml | .venv/bin/python
+	$(INSTALL) '.[train]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	$(INSTALL) '.[dev]'
+	@touch $@
