@@ -7,7 +7,8 @@ one combined level.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
+from math import comb, prod
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,17 @@ def cap_tables(caps: list[Cap], channels: list[str], actions: tuple[Action, ...]
 
 def _histories(cap: Cap) -> list[int]:
     """All day patterns with at most `contacts` bits; bit 0 is today."""
-    return [bits for bits in range(1 << cap.days) if bits.bit_count() <= cap.contacts]
+    days = range(cap.days)
+    return sorted(
+        sum(1 << day for day in chosen)
+        for count in range(min(cap.contacts, cap.days) + 1)
+        for chosen in combinations(days, count)
+    )
+
+
+def cap_levels(caps: list[Cap]) -> int:
+    """How many levels `cap_tables` would make, without making them."""
+    return prod(sum(comb(cap.days, k) for k in range(cap.contacts + 1)) for cap in caps)
 
 
 def _newest(bits: int, count: int) -> int:

@@ -28,7 +28,6 @@ from envs.advance import (
 )
 from envs.compiled import compiled, parallel
 from envs.day import move_thresholds
-from envs.errors import ScenarioError
 from envs.journey import Journey
 from envs.masks import legal_bits, unpack
 from envs.model import Tables, response_index, response_row
@@ -37,6 +36,7 @@ from envs.rewards import CLOSE, Prices, add_reward
 from envs.rules import Rules
 from envs.scenario import COMPONENTS
 from envs.state import State
+from envs.state_count import kernel_states, reachable_consents, refuse_above_limit
 
 BRANCHES = 96  # distinct afterstates of one (state, action) never reach this
 NONE = -1
@@ -284,47 +284,10 @@ class Kernel:
         return self.bits & self.journey.rules.consent_permits[self.consents[m]]
 
 
-def reachable_consents(journey: Journey) -> Any:
-    """(M,) consent patterns that d0 holds or that opt-outs lead to, fewest consents first."""
-    falls = np.zeros(len(journey.scenario.channels), dtype=bool)
-    for tables in journey.personas:
-        for action, channel in enumerate(journey.rules.action_channel):
-            if channel >= 0 and tables.opt_out[action].max() > 0.0:
-                falls[channel] = True
-    pending = [int(c) for c in np.flatnonzero(journey.start_consents > 0)]
-    seen = set(pending)
-    while pending:
-        pattern = pending.pop()
-        for channel in np.flatnonzero(falls):
-            fewer = pattern & ~(1 << int(channel))
-            if fewer not in seen:
-                seen.add(fewer)
-                pending.append(fewer)
-    return np.array(sorted(seen, key=lambda c: (c.bit_count(), c)), dtype=np.int64)
-
-
-def count_states(journey: Journey) -> int:
-    """Living states of the cluster: the kernel's times the reachable consent patterns."""
-    return _kernel_states(journey) * len(reachable_consents(journey))
-
-
-def _kernel_states(journey: Journey) -> int:
-    return int(journey.rules.strides[0] * journey.rules.sizes[0])
-
-
 def build_kernel(journey: Journey, persona: int = 0) -> Kernel:
     """Enumerate the model; refuses with a count per component above `max_states`."""
-    consents = reachable_consents(journey)
-    states = _kernel_states(journey)
-    limit = journey.scenario.max_states
-    if states * len(consents) > limit:
-        sizes = dict(zip(State._fields, journey.rules.sizes.tolist(), strict=True))
-        sizes["consent"] = len(consents)
-        used = " × ".join(f"{name} {size}" for name, size in sizes.items() if size > 1)
-        raise ScenarioError(
-            "too many states", where=f"cluster {journey.cluster.name}", got=states * len(consents),
-            expected=f"at most {limit}", hint=f"{used}; drop a component or raise max_states",
-        )  # fmt: skip
+    refuse_above_limit(journey)
+    consents, states = reachable_consents(journey), kernel_states(journey)
     rules, tables, prices = journey.rules, journey.personas[persona], journey.prices
     actions, components = len(journey.actions), len(COMPONENTS)
     bits = np.zeros(states, dtype=np.int64)
