@@ -1,0 +1,181 @@
+"""The durable store behind a URL: SQLite now, any SQLAlchemy database by its URL.
+
+One thread writes. A command is a function of a connection; commands run one after another,
+so reading and then writing is safe, and one commit covers whatever queued up during the
+previous one (group commit). Readers use their own connections and never wait for it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from envs.errors import ConfigError
+from serving.tables import SCHEMA_VERSION, decisions, events, identities, meta, metadata
+
+T = TypeVar("T")
+_MOST_PER_COMMIT = 512
+
+
+class _Work(Generic[T]):
+    """A command and the promise of its result, kept once it is on disk."""
+
+    def __init__(self, command: Callable[[Connection], T]) -> None:
+        self.command, self.future = command, Future[T]()
+        self.result: T | None = None
+
+
+class Store:
+    """Connections, the writer thread and the running number `seq` of everything learned."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        try:
+            metadata.create_all(self._engine)
+            with self._engine.begin() as connection:
+                _check_version(connection)
+                self._seq = count(_last_seq(connection) + 1)
+        except SQLAlchemyError as error:
+            raise ConfigError(f"store cannot be opened: {_reason(error)}", where=_shown(url)) from None
+        self._queue: queue.Queue[_Work[Any] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def next_seq(self) -> int:
+        """The next running number; only commands may draw one."""
+        return next(self._seq)
+
+    def submit(self, command: Callable[[Connection], T]) -> Future[T]:
+        """Queue a command; its result is there once the transaction is durable."""
+        work = _Work(command)
+        if not self.alive:
+            work.future.set_exception(RuntimeError("the store is closed"))
+        else:
+            self._queue.put(work)
+        return work.future
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view for reading."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    @property
+    def alive(self) -> bool:
+        """False once the writer has stopped."""
+        return self._thread.is_alive()
+
+    @property
+    def queued(self) -> int:
+        """Commands that wait for the writer."""
+        return self._queue.qsize()
+
+    def close(self) -> None:
+        """Finish what is queued, then stop."""
+        self._queue.put(None)
+        self._thread.join(timeout=30)
+        self._engine.dispose()
+
+    def _write(self) -> None:
+        with self._engine.connect().execution_options(writer=True) as connection:
+            while (first := self._queue.get()) is not None:
+                batch, stop = [first], False
+                for _ in range(min(self._queue.qsize(), _MOST_PER_COMMIT)):
+                    work = self._queue.get()
+                    if work is None:
+                        stop = True
+                        break
+                    batch.append(work)
+                _commit_together(connection, batch)
+                if stop:
+                    return
+
+
+def _commit_together(connection: Connection, batch: list[_Work[Any]]) -> None:
+    """Run each command in a savepoint of one transaction; promises are kept after the commit."""
+    done = []
+    try:
+        with connection.begin():
+            for work in batch:
+                if not work.future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    with connection.begin_nested():
+                        work.result = work.command(connection)
+                except Exception as error:  # noqa: BLE001 one failed command must not stop the others
+                    work.future.set_exception(error)
+                else:
+                    done.append(work)
+    except Exception as error:  # noqa: BLE001 the commit failed: nothing of this batch is on disk
+        for work in batch:
+            if not work.future.done():
+                work.future.set_exception(error)
+        return
+    for work in done:
+        work.future.set_result(work.result)
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise ConfigError("a store in memory is lost on exit", where=_shown(url), expected="sqlite:///FILE")
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed)
+    except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
+        raise ConfigError(
+            f"store URL cannot be used: {_reason(error)}",
+            where=_shown(url),
+            expected="such as sqlite:///journey.db",
+        ) from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where SQLAlchemy says, savepoints work
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writer = connection.get_execution_options().get("writer")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+
+def _check_version(connection: Connection) -> None:
+    found = connection.scalar(select(meta.c.value).where(meta.c.key == "schema_version"))
+    if found is None:
+        connection.execute(meta.insert().values(key="schema_version", value=SCHEMA_VERSION))
+    elif found != SCHEMA_VERSION:
+        raise ConfigError("store of another version", got=found, expected=SCHEMA_VERSION)
+
+
+def _last_seq(connection: Connection) -> int:
+    columns = (events.c.seq, events.c.retracted_seq, decisions.c.seq, decisions.c.settled_seq, identities.c.seq)
+    return max(int(connection.scalar(select(func.max(column))) or 0) for column in columns)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url.rsplit("@", 1)[-1]
