@@ -29,7 +29,8 @@ def assign_clusters(scenario: Scenario, frame: pd.DataFrame) -> pd.Series[str]:
     """The clusters of many customers, on the frame's index."""
     columns = {str(name): _objects(frame[name].tolist()) for name in frame.columns}
     names = np.array([cluster.name for cluster in scenario.clusters], dtype=object)
-    return pd.Series(names[_assign(scenario, columns, len(frame))], index=frame.index, name="cluster", dtype="str")
+    assigned = names[_assign(scenario, columns, len(frame))]
+    return pd.Series(assigned, index=frame.index, name="cluster", dtype="str")
 
 
 def _assign(scenario: Scenario, columns: Mapping[str, Any], customers: int) -> Any:
@@ -37,7 +38,7 @@ def _assign(scenario: Scenario, columns: Mapping[str, Any], customers: int) -> A
     spec = scenario.assignment
     number = {cluster.name: i for i, cluster in enumerate(scenario.clusters)}
     out = np.full(customers, UNASSIGNED, dtype=np.int64)
-    if spec.column in columns:
+    if spec.column is not None and spec.column in columns:
         out[:] = [number.get(_text(value), UNASSIGNED) for value in columns[spec.column]]
     for rule in spec.rules:
         out[(out == UNASSIGNED) & _holds(rule, columns, customers)] = number[rule.cluster]

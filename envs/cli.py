@@ -62,7 +62,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports for a reader that left
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
         code = _application(argv)(argv or ["--help"], prog_name="journey", standalone_mode=False)
         sys.stdout.flush()

@@ -116,18 +116,19 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
-            raise _Refused("YAML tags are not allowed", event.start_mark.line, got=event.tag)
+            raise _RefusedError("YAML tags are not allowed", event.start_mark.line, got=event.tag)
         if self.depth >= MAX_DEPTH:
-            raise _Refused("nested too deeply", event.start_mark.line, expected=f"at most {MAX_DEPTH} levels")
+            expected = f"at most {MAX_DEPTH} levels"
+            raise _RefusedError("nested too deeply", event.start_mark.line, expected=expected)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Something YAML allows and we do not; becomes the caller's error with file and line."""
 
     def __init__(self, what: str, line: int, got: object = None, expected: str = "") -> None:
@@ -143,7 +144,7 @@ def _yaml(text: str, name: str, error: type[UserError]) -> Document:
             raise error("empty", where=name, expected="a mapping of keys")
         builder = _Builder(loader.construct_object)
         return Document(builder.build(root, (), 0), name, builder.lines)
-    except _Refused as cause:
+    except _RefusedError as cause:
         where = f"{name}:{cause.line}"
         raise error(cause.what, where=where, got=cause.got, expected=cause.expected) from None
     except yaml.YAMLError as cause:
@@ -170,7 +171,7 @@ class _Builder:
         self.lines.setdefault(key, line + 1)
         self.nodes += 1
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:  # depth: an alias inside its own anchor
-            raise _Refused("aliases expand to too much", line, expected=f"at most {MAX_NODES:,} values")
+            raise _RefusedError("aliases expand to too much", line, expected=f"at most {MAX_NODES:,} values")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -182,11 +183,11 @@ class _Builder:
         for name, value in node.value:
             line = name.start_mark.line
             if not isinstance(name, yaml.ScalarNode):
-                raise _Refused("a key must be text", line)
+                raise _RefusedError("a key must be text", line)
             if name.tag == "tag:yaml.org,2002:merge":
-                raise _Refused("merge keys (<<) are not supported", line, expected="an alias for a whole value")
+                raise _RefusedError("merge keys (<<) are not supported", line, expected="an alias")
             if name.value in out:
-                raise _Refused(f"duplicate key {dotted((*key, name.value))}", line)
+                raise _RefusedError(f"duplicate key {dotted((*key, name.value))}", line)
             self.lines[(*key, name.value)] = line + 1
             out[name.value] = self.build(value, (*key, name.value), depth + 1)
         return out
@@ -195,7 +196,7 @@ class _Builder:
         try:
             value = self.construct(node)
         except (ValueError, OverflowError):  # 2026-02-30, an integer of thousands of digits
-            raise _Refused("not a value", node.start_mark.line, got=str(node.value)[:40]) from None
+            raise _RefusedError("not a value", node.start_mark.line, got=str(node.value)[:40]) from None
         if isinstance(value, float) and not math.isfinite(value):
-            raise _Refused("not a finite number", node.start_mark.line, got=node.value)
+            raise _RefusedError("not a finite number", node.start_mark.line, got=node.value)
         return value

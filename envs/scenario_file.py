@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from envs.document import Document, Key, dotted, read_document
 from envs.errors import ScenarioError
 from envs.scenario import Scenario
@@ -21,6 +23,23 @@ from envs.schema_errors import validated
 
 MIXES = (("start", "stages"), ("behavior", "inbound", "channels"))
 """Shares of one whole: a cluster that states its own does not inherit a part of another's."""
+
+COMMENTS = {
+    "discount": "a day's discount factor",
+    "stages": "the last stage absorbs: nothing happens after it",
+    "channels": "points a marketing contact adds to fatigue, one drains a day; costs are money a contact",
+    "touchpoints": "wait is always possible; then each pair of touchpoint and channel, in this order",
+    "memory": "what the state carries from day to day",
+    "prices": "money a unit; costs are positive",
+    "objectives": "weights over the reward components, 1 where nothing is said",
+    "new_customer": "where a customer starts whom nobody has seen, without any consent",
+    "assignment": "which cluster a customer belongs to",
+    "business_rules": "business as usual: the first rule that applies decides",
+    "clusters": "rates hold without points or offer and at neutral goodwill; the rest multiplies the odds",
+    "sources": "where a number comes from",
+    "bands": "simulated marginals must fall here",
+}
+"""What a reader should know before each section of a written scenario."""
 
 
 def load_scenario(path: str | Path) -> Scenario:
@@ -90,3 +109,29 @@ def _origin(document: Document, key: Key) -> Key:
         if candidate in document.lines:
             return candidate
     return key
+
+
+def write_scenario(scenario: Scenario, path: str | Path, heading: str = "") -> None:
+    """Write a scenario as commented YAML that `load_scenario` reads back to the same digest.
+
+    `heading` is a comment on top, one line or several. Replaces the file in one step.
+    """
+    body = scenario.model_dump(mode="json", exclude_defaults=True)
+    lines = [f"# {line}".rstrip() for line in (heading or scenario.description).splitlines()]
+    for name, value in body.items():
+        if name in COMMENTS:
+            lines += ["", f"# {COMMENTS[name]}"]
+        lines.append(_section(name, value))
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.part")
+    draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    draft.replace(target)
+
+
+def _section(name: str, value: Any) -> str:
+    """One top-level key; inner mappings of plain values stand on one line."""
+    flow = None if isinstance(value, (dict, list)) else False
+    return yaml.safe_dump(
+        {name: value}, sort_keys=False, allow_unicode=True, width=100, default_flow_style=flow
+    ).rstrip()

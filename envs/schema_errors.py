@@ -56,7 +56,7 @@ def validated(
         return model.model_validate(raw)
     except ValidationError as cause:
         problems = _problems(cause, raw)
-    found = {}
+    found: dict[tuple[Key, str], tuple[Key, Any]] = {}
     for key, problem in problems:
         found.setdefault((origin(key), problem["type"]), (key, problem))
     place, (key, problem) = min(
@@ -152,14 +152,21 @@ def _annotation(model: Any, key: Key, raw: Any) -> tuple[Any, list[Any]]:
     """The declared type at a key, and the constraints on it."""
     annotation: Any = model
     metadata: list[Any] = []
-    at = raw
+    at: Any = raw
     for part in key:
-        at = at[part] if isinstance(at, list) or part in at else None
+        at = _item(at, part)
         inner = _step(annotation, part)
         if inner is None:
             return None, []
         annotation, metadata = _peel(inner, at)
     return annotation, metadata
+
+
+def _item(value: Any, part: str | int) -> Any:
+    try:
+        return value[part]
+    except (IndexError, KeyError, TypeError):
+        return None
 
 
 def _step(annotation: Any, part: str | int) -> Any:
