@@ -1,6 +1,6 @@
 """One sampled day of one customer: decision, outcomes in the order of design §5, close, inbound.
 
-The simulator's inner step. Probabilities come from `Tables`, moves from `apply`, money from
+The simulator's inner step. Probabilities come from `chances.py`, moves from `apply`, money from
 `add_reward`; the draws are counter-based, so nothing here keeps a generator.
 """
 
@@ -21,11 +21,38 @@ from envs.advance import (
     apply,
     close_day,
 )
+from envs.chances import (
+    inbound_chance,
+    move_thresholds,
+    opt_out_chance,
+    purchase_chance,
+    resolution_chance,
+    response_chance,
+    response_index,
+    response_row,
+)
 from envs.compiled import compiled
-from envs.model import Tables, response_index, response_row
-from envs.rewards import CLOSE, Prices, add_reward
+from envs.machine import (
+    ACTION_CHANNEL,
+    ACTION_TOUCHPOINT,
+    ADVANCE_TO,
+    CHANCE_INBOUND_CHANNEL,
+    CHANCE_REDEMPTION,
+    CHANNELS,
+    CHURNED,
+    INBOX_CHANNEL,
+    IS_SERVICE,
+    LAPSE_TO,
+    OFFERS,
+    OFFER_KIND,
+    OFFER_TOUCHPOINT,
+    PURCHASE_TO,
+    VALUE,
+    VALUE_SIGMA,
+    WINDOW,
+)
+from envs.rewards import CLOSE, add_reward
 from envs.rng import INBOUND_CHANNEL, MOVE, VALUE_1, VALUE_2, uniform
-from envs.rules import Rules
 from envs.state import State
 
 # columns of an outcome row
@@ -36,33 +63,21 @@ NONE = -1
 
 
 @compiled
-def move_thresholds(
-    rules: Rules, tables: Tables, before: State, responded: int, k: int
-) -> tuple[float, float, float]:
-    """Cumulative probabilities of churn, advance and lapse: the competing moves."""
-    stage = before.stage
-    churn = tables.churn[stage][before.fatigue * tables.goodwills + before.goodwill]
-    advance = tables.advance[responded + 1][k]
-    first = churn + (1.0 - churn) * advance
-    return churn, first, first + (1.0 - first) * tables.lapse[stage]
-
-
-@compiled
-def sample_value(tables: Tables, index: int, key: int) -> float:
+def sample_value(m: Any, chance: Any, index: int, key: int) -> float:
     """A purchase's value, log-normal around its mean (Box and Muller, 1958)."""
-    mean = tables.value[index]
-    if tables.value_sigma == 0.0:
+    mean, sigma = chance[m[VALUE] + index], chance[m[VALUE_SIGMA]]
+    if sigma == 0.0:
         return mean
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(key, VALUE_1)))
     normal = radius * math.cos(2.0 * math.pi * uniform(key, VALUE_2))
-    return mean * math.exp(tables.value_sigma * normal - 0.5 * tables.value_sigma**2)
+    return mean * math.exp(sigma * normal - 0.5 * sigma**2)
 
 
 @compiled
 def sample_day(
-    rules: Rules,
-    tables: Tables,
-    prices: Prices,
+    m: Any,
+    chance: Any,
+    price: Any,
     before: State,
     action: int,
     key: int,
@@ -71,80 +86,79 @@ def sample_day(
 ) -> tuple[State, float]:
     """The next decision's state and the purchase value; adds to `reward` (R,), fills `outcome`."""
     outcome[:] = NONE
-    if before.stage == rules.churned:
+    if before.stage == m[CHURNED]:
         return before, 0.0
     state, touchpoint, channel, service = before, NONE, NONE, False
     if action > 0:
-        touchpoint, channel = rules.action_touchpoint[action], rules.action_channel[action]
-        service = rules.is_service[touchpoint] == 1
-        state = apply(rules, state, CONTACT, touchpoint, channel, NONE)
-        add_reward(rules, prices, before, state, CONTACT, touchpoint, channel, 0.0, reward)
-    offer = rules.offer_kind[state.offer]
+        touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
+        service = m[m[IS_SERVICE] + touchpoint] == 1
+        state = apply(m, state, CONTACT, touchpoint, channel, NONE)
+        add_reward(m, price, before, state, CONTACT, touchpoint, channel, 0.0, reward)
+    offer = m[m[OFFER_KIND] + state.offer]
     j, k = response_index(
-        tables, before.stage, before.engagement, offer, before.fatigue, before.goodwill
+        m, before.stage, before.engagement, offer, before.fatigue, before.goodwill
     )
     responded = NONE
-    row = response_row(rules, tables, before, action)
-    if row >= 0 and uniform(key, RESPONSE) < tables.response[row][j]:
-        responded = rules.action_touchpoint[row // tables.window]
+    row = response_row(m, before, action)
+    if row >= 0 and uniform(key, RESPONSE) < response_chance(m, chance, row, j):
+        responded = m[m[ACTION_TOUCHPOINT] + row // m[WINDOW]]
         outcome[OUT_RESPONSE] = responded
-        state = apply(rules, state, RESPONSE, responded, NONE, NONE)
+        state = apply(m, state, RESPONSE, responded, NONE, NONE)
     if action > 0:
         leaves = before.consent >> channel & 1 == 1
-        if leaves and uniform(key, OPT_OUT) < tables.opt_out[action][before.fatigue]:
+        if leaves and uniform(key, OPT_OUT) < opt_out_chance(m, chance, action, before.fatigue):
             outcome[OUT_OPT_OUT] = channel
-            after = apply(rules, state, OPT_OUT, NONE, channel, NONE)
-            add_reward(rules, prices, state, after, OPT_OUT, NONE, channel, 0.0, reward)
+            after = apply(m, state, OPT_OUT, NONE, channel, NONE)
+            add_reward(m, price, state, after, OPT_OUT, NONE, channel, 0.0, reward)
             state = after
         if service and before.inbox > 0:
-            asked = rules.inbox_channel[before.inbox]
-            if uniform(key, RESOLUTION) < tables.resolution[action][asked]:
+            asked = m[m[INBOX_CHANNEL] + before.inbox]
+            if uniform(key, RESOLUTION) < resolution_chance(m, chance, action, asked):
                 outcome[OUT_RESOLUTION] = channel
-                after = apply(rules, state, RESOLUTION, NONE, channel, NONE)
-                add_reward(rules, prices, state, after, RESOLUTION, NONE, channel, 0.0, reward)
+                after = apply(m, state, RESOLUTION, NONE, channel, NONE)
+                add_reward(m, price, state, after, RESOLUTION, NONE, channel, 0.0, reward)
                 state = after
     value, moved = 0.0, False
-    if uniform(key, PURCHASE) < tables.purchase[responded + 1][k]:
-        value = sample_value(tables, before.stage * tables.offers + offer, key)
+    if uniform(key, PURCHASE) < purchase_chance(m, chance, responded, k):
+        value = sample_value(m, chance, before.stage * m[OFFERS] + offer, key)
         outcome[OUT_PURCHASE] = 1
-        moved = rules.purchase_to[before.stage] >= 0
-        held = rules.offer_touchpoint[state.offer]
-        after = apply(rules, state, PURCHASE, NONE, NONE, NONE)
-        add_reward(rules, prices, state, after, PURCHASE, NONE, NONE, value, reward)
+        moved = m[m[PURCHASE_TO] + before.stage] >= 0
+        held = m[m[OFFER_TOUCHPOINT] + state.offer]
+        after = apply(m, state, PURCHASE, NONE, NONE, NONE)
+        add_reward(m, price, state, after, PURCHASE, NONE, NONE, value, reward)
         state = after
-        if held >= 0 and uniform(key, REDEMPTION) < tables.redemption[offer]:
+        if held >= 0 and uniform(key, REDEMPTION) < chance[m[CHANCE_REDEMPTION] + offer]:
             outcome[OUT_REDEMPTION] = held
-            after = apply(rules, state, REDEMPTION, held, NONE, NONE)
-            add_reward(rules, prices, state, after, REDEMPTION, held, NONE, 0.0, reward)
+            after = apply(m, state, REDEMPTION, held, NONE, NONE)
+            add_reward(m, price, state, after, REDEMPTION, held, NONE, 0.0, reward)
             state = after
     if not moved:
-        churn, advance, lapse = move_thresholds(rules, tables, before, responded, k)
+        churn, advance, lapse = move_thresholds(m, chance, before, responded, k)
         draw = uniform(key, MOVE)
         target = NONE
         if draw < churn:
-            target = rules.churned
+            target = m[CHURNED]
         elif draw < advance:
-            target = tables.advance_to[before.stage]
+            target = m[m[ADVANCE_TO] + before.stage]
         elif draw < lapse:
-            target = tables.lapse_to[before.stage]
+            target = m[m[LAPSE_TO] + before.stage]
         if target >= 0:
             outcome[OUT_STAGE] = target
-            after = apply(rules, state, STAGE, NONE, NONE, target)
-            add_reward(rules, prices, state, after, STAGE, NONE, NONE, 0.0, reward)
+            after = apply(m, state, STAGE, NONE, NONE, target)
+            add_reward(m, price, state, after, STAGE, NONE, NONE, 0.0, reward)
             state = after
-    after = close_day(rules, state)
-    add_reward(rules, prices, state, after, CLOSE, NONE, NONE, 0.0, reward)
+    after = close_day(m, state)
+    add_reward(m, price, state, after, CLOSE, NONE, NONE, 0.0, reward)
     state = after
-    if state.stage != rules.churned:
-        waiting = 1 if state.inbox > 0 else 0
-        hazard = tables.inbound[waiting][state.stage * tables.goodwills + state.goodwill]
+    if state.stage != m[CHURNED]:
+        hazard = inbound_chance(m, chance, state)
         if hazard > 0.0 and uniform(key, INBOUND) < hazard:
             draw = uniform(key, INBOUND_CHANNEL)
             asked = 0
-            while asked < len(tables.inbound_channel) - 1 and draw >= tables.inbound_channel[asked]:
+            while asked < m[CHANNELS] - 1 and draw >= chance[m[CHANCE_INBOUND_CHANNEL] + asked]:
                 asked += 1
             outcome[OUT_INBOUND] = asked
-            after = apply(rules, state, INBOUND, NONE, asked, NONE)
-            add_reward(rules, prices, state, after, INBOUND, NONE, asked, 0.0, reward)
+            after = apply(m, state, INBOUND, NONE, asked, NONE)
+            add_reward(m, price, state, after, INBOUND, NONE, asked, 0.0, reward)
             state = after
     return state, value

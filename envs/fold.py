@@ -47,7 +47,8 @@ class Fold:
     def __init__(self, journey: Journey) -> None:
         self.journey = journey
         self.zone = ZoneInfo(journey.scenario.timezone)
-        self._rules = journey.scalar_rules
+        self._rules = journey.rules
+        self._machine = journey.scalar_machine
         self._stage = {s.name: i for i, s in enumerate(journey.scenario.stages)}
         self._channel = {c.name: i for i, c in enumerate(journey.scenario.channels)}
         self._touchpoint = {t.name: i for i, t in enumerate(journey.scenario.touchpoints)}
@@ -74,9 +75,9 @@ class Fold:
         """Close the days up to the start of `date`; an earlier date changes nothing."""
         if date <= live.date:
             return live
-        state, rules = live.state, self._rules
+        state = live.state
         for _ in range((date - live.date).days):
-            closed = _close_day(rules, state)
+            closed = _close_day(self._machine, state)
             if closed == state:  # nothing left to drain: further days change nothing
                 break
             state = closed
@@ -88,7 +89,7 @@ class Fold:
         n = self.numbers(event)
         if n.kind == Kind.DECISION:
             return live
-        state = _apply(self._rules, live.state, n.kind, n.touchpoint, n.channel, n.level)
+        state = _apply(self._machine, live.state, n.kind, n.touchpoint, n.channel, n.level)
         marketing = n.kind == Kind.CONTACT and (n.touchpoint < 0 or not self._rules.is_service[n.touchpoint])
         return replace(live, state=state, contacted_today=live.contacted_today or marketing)
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from envs.actions import Action, actions_of
+from envs.machine import Machine, pack
 from envs.model import Tables, tabulate
 from envs.observation import Encoding
 from envs.parameters import from_behavior
-from envs.rewards import Prices, compile_prices, weights_of
+from envs.prices import Prices, compile_prices, weights_of
 from envs.rules import Rules, compile_rules
 from envs.scenario import Cluster, Scenario
 
@@ -50,9 +51,19 @@ class Journey:
         return Encoding(self.scenario, self.rules)
 
     @cached_property
-    def scalar_rules(self) -> Rules:
-        """Rules for plain Python calls."""
-        return self.rules.scalar()
+    def packed(self) -> tuple[Machine, ...]:
+        """(P,) the compiled form, one a persona; their `machine` and `price` are alike."""
+        return tuple(pack(self.rules, tables, self.prices) for tables in self.personas)
+
+    @property
+    def machine(self) -> Any:
+        """Rules as compiled functions take them."""
+        return self.packed[0].machine
+
+    @cached_property
+    def scalar_machine(self) -> tuple[int, ...]:
+        """The machine as a tuple, for plain Python calls (`apply.py_func`)."""
+        return tuple(self.machine.tolist())
 
     @cached_property
     def start_stages(self) -> Any:

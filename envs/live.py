@@ -50,11 +50,11 @@ class LiveMask(NamedTuple):
 
 def live_mask(journey: Journey, live: Live, occasion: Occasion) -> LiveMask:
     """Every rule's bits, from one table; an action is legal where all of them have its bit."""
-    rules = journey.scalar_rules
+    rules, machine = journey.rules, journey.scalar_machine
     every, no_marketing = rules.every, rules.every & ~rules.marketing
-    by_state = list(_permitted(rules, live.state))
+    by_state = list(_permitted(machine, live.state))
     for view in occasion.elsewhere:
-        other = _permitted(rules, view.state)
+        other = _permitted(machine, view.state)
         by_state[_CAP] &= other[_CAP]
         by_state[_CALENDAR] &= other[_CALENDAR]
     quiet = journey.scenario.memory.quiet_hours
@@ -69,8 +69,9 @@ def live_mask(journey: Journey, live: Live, occasion: Occasion) -> LiveMask:
         1 if occasion.suppressed else no_marketing if occasion.holdout else every,
         (no_marketing if occasion.replies_only else every) & ~_excluded(journey.actions, occasion.excluded),
     )
+    named = tuple(zip(LIVE_RULES, permits, strict=True))
     bits, but_for_the_clock = every, every
-    for rule, permit in zip(LIVE_RULES, permits, strict=True):
+    for rule, permit in named:
         bits &= permit
         if rule not in ("daily_limit", "quiet_hours"):
             but_for_the_clock &= permit
@@ -78,9 +79,9 @@ def live_mask(journey: Journey, live: Live, occasion: Occasion) -> LiveMask:
     return LiveMask(
         bits,
         tuple(
-            (number, next(r for r, permit in zip(LIVE_RULES, permits, strict=True) if not permit >> number & 1))
-            for number in range(1, len(journey.actions))
-            if not bits >> number & 1
+            (action, next(rule for rule, permit in named if not permit >> action & 1))
+            for action in range(1, len(journey.actions))
+            if not bits >> action & 1
         ),
         _next_opening(quiet, occasion.moment.astimezone(zone), used) if waits else None,
     )
@@ -109,7 +110,8 @@ def day_used(fold: Fold, events: Iterable[Event], moment: dt.datetime) -> bool:
     decision whose activation failed (`activated` is False) gives the day back.
     """
     today = fold.local_date(moment)
-    return any(_uses_the_day(fold.journey, event) for event in events if fold.local_date(event.occurred_at) == today)
+    todays = (event for event in events if fold.local_date(event.occurred_at) == today)
+    return any(_uses_the_day(fold.journey, event) for event in todays)
 
 
 def _uses_the_day(journey: Journey, event: Event) -> bool:
@@ -131,9 +133,8 @@ def _on_channels(actions: tuple[Action, ...], channels: frozenset[str] | None) -
 
 
 def _excluded(actions: tuple[Action, ...], excluded: frozenset[str]) -> int:
-    return sum(
-        1 << n for n, a in enumerate(actions) if not a.is_wait and (a.touchpoint in excluded or a.key in excluded)
-    )
+    hit = (not a.is_wait and (a.touchpoint in excluded or a.key in excluded) for a in actions)
+    return sum(out << n for n, out in enumerate(hit))
 
 
 def _next_opening(quiet: QuietHours | None, local: dt.datetime, used: bool) -> dt.datetime:

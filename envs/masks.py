@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from envs.compiled import compiled
-from envs.rules import Rules
+from envs.machine import (
+    CAPS_PERMIT,
+    CONSENT_PERMITS,
+    DAY_PERMITS,
+    GAP_PERMITS,
+    INBOX_PERMITS,
+    STAGE_PERMITS,
+)
 from envs.state import State
 
 STATE_RULES = ("consent", "stage", "cap", "calendar", "capability")
@@ -20,27 +27,27 @@ STATE_RULES = ("consent", "stage", "cap", "calendar", "capability")
 
 
 @compiled
-def permitted(rules: Rules, state: State) -> tuple[int, int, int, int, int]:
+def permitted(m: Any, state: State) -> tuple[int, int, int, int, int]:
     """Bits each rule of `STATE_RULES` permits in this state."""
     return (
-        rules.consent_permits[state.consent],
-        rules.stage_permits[state.stage],
-        rules.caps_permit[state.caps],
-        rules.gap_permits[state.gap] & rules.day_permits[state.day],
-        rules.inbox_permits[state.inbox],
+        m[m[CONSENT_PERMITS] + state.consent],
+        m[m[STAGE_PERMITS] + state.stage],
+        m[m[CAPS_PERMIT] + state.caps],
+        m[m[GAP_PERMITS] + state.gap] & m[m[DAY_PERMITS] + state.day],
+        m[m[INBOX_PERMITS] + state.inbox],
     )
 
 
 @compiled
-def legal_bits(rules: Rules, state: State) -> int:
+def legal_bits(m: Any, state: State) -> int:
     """Bit a is set where action a is legal; wait (bit 0) always is."""
     return (
-        rules.consent_permits[state.consent]
-        & rules.stage_permits[state.stage]
-        & rules.caps_permit[state.caps]
-        & rules.gap_permits[state.gap]
-        & rules.day_permits[state.day]
-        & rules.inbox_permits[state.inbox]
+        m[m[CONSENT_PERMITS] + state.consent]
+        & m[m[STAGE_PERMITS] + state.stage]
+        & m[m[CAPS_PERMIT] + state.caps]
+        & m[m[GAP_PERMITS] + state.gap]
+        & m[m[DAY_PERMITS] + state.day]
+        & m[m[INBOX_PERMITS] + state.inbox]
     )
 
 

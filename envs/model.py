@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.compiled import compiled
 from envs.parameters import Parameters, sigmoid
 from envs.rules import NEVER, Rules
 from envs.scenario import Scenario
-from envs.state import State
 
 
 class Tables(NamedTuple):
@@ -153,23 +151,3 @@ def _resolution(q: Parameters, rules: Rules) -> Any:
             c = rules.action_channel[a]
             out[a] = sigmoid(q.resolution_channel[c] + q.resolution_pair[:, c])
     return out
-
-
-@compiled
-def response_index(
-    tables: Tables, stage: int, engagement: int, offer_kind: int, fatigue: int, goodwill: int
-) -> tuple[int, int]:
-    """(j, k): column of `response`, column of `purchase` and `advance`."""
-    k = (stage * tables.engagements + engagement) * tables.offers + offer_kind
-    return (k * tables.fatigues + fatigue) * tables.goodwills + goodwill, k
-
-
-@compiled
-def response_row(rules: Rules, tables: Tables, state: State, action: int) -> int:
-    """Row of `response` in play today: today's contact, else the open one; -1 none."""
-    if action > 0 and rules.is_service[rules.action_touchpoint[action]] == 0:
-        return action * tables.window
-    if state.open_contact > 0:
-        opened = state.open_contact
-        return rules.open_action[opened] * tables.window + rules.open_age[opened]
-    return -1

@@ -1,8 +1,7 @@
 """The fold's constants, compiled from a scenario into small integer tables.
 
-`Rules` is what `advance.py` and `masks.py` read. `compile_rules` gives numpy arrays for
-compiled code; `Rules.scalar()` gives the same as nested tuples, which plain Python
-indexes faster. Holds no probabilities and no prices.
+`Rules` is what people and Python code read; `machine.py` packs it for `advance.py` and
+`masks.py`. Holds no probabilities and no prices.
 """
 
 from __future__ import annotations
@@ -67,18 +66,6 @@ class Rules(NamedTuple):
     inbox_permits: Any  # (inbox,)
     marketing: int  # bits of the marketing actions
     every: int  # bits of all actions
-
-    def scalar(self) -> Rules:
-        """The same rules as nested tuples of Python ints."""
-        return Rules(*(_tuples(field) for field in self))
-
-
-def _tuples(field: Any) -> Any:
-    return _nested(field.tolist()) if isinstance(field, np.ndarray) else field
-
-
-def _nested(value: Any) -> Any:
-    return tuple(_nested(v) for v in value) if isinstance(value, list) else value
 
 
 def compile_rules(scenario: Scenario) -> Rules:

@@ -17,11 +17,8 @@ from envs.compiled import compiled, parallel
 from envs.day import OUTCOMES, sample_day
 from envs.journey import Journey
 from envs.masks import legal_bits
-from envs.model import Tables
 from envs.observation import write_observation
-from envs.rewards import Prices
 from envs.rng import PERSONA, START_CONSENT, START_STAGE, day_key, uniform
-from envs.rules import Rules
 from envs.scenario import COMPONENTS
 from envs.state import State
 
@@ -46,7 +43,7 @@ def store_state(state: State, row: Any) -> None:
 
 @parallel
 def _start(
-    rules: Rules, stages: Any, consents: Any, shares: Any, seed: int, who: Any,
+    m: Any, stages: Any, consents: Any, shares: Any, seed: int, who: Any,
     customers: Any, states: Any, persona: Any, source: Any, observations: Any, legal: Any,
 ) -> None:  # fmt: skip
     for n in numba.prange(len(who)):
@@ -55,15 +52,15 @@ def _start(
         persona[i] = min(np.searchsorted(shares, uniform(key, PERSONA), side="right"), len(shares) - 1)
         stage = np.searchsorted(stages, uniform(key, START_STAGE), side="right")
         consent = np.searchsorted(consents, uniform(key, START_CONSENT), side="right")
-        state = start_state(rules, min(stage, len(stages) - 1), min(consent, len(consents) - 1))
+        state = start_state(m, min(stage, len(stages) - 1), min(consent, len(consents) - 1))
         store_state(state, states[i])
         write_observation(source, state, observations[i])
-        legal[i] = legal_bits(rules, state)
+        legal[i] = legal_bits(m, state)
 
 
 @parallel
 def _step(
-    rules: Rules, tables: Tables, prices: Prices, which: int, seed: int, customers: Any,
+    m: Any, chance: Any, price: Any, which: int, seed: int, customers: Any,
     days: Any, persona: Any, actions: Any, states: Any, source: Any, observations: Any,
     legal: Any, rewards: Any, outcomes: Any, values: Any,
 ) -> int:  # fmt: skip
@@ -79,12 +76,12 @@ def _step(
         rewards[i, :] = 0.0
         key = day_key(seed, customers[i], days[i])
         after, values[i] = sample_day(
-            rules, tables, prices, before, action, key, rewards[i], outcomes[i]
+            m, chance, price, before, action, key, rewards[i], outcomes[i]
         )
         days[i] += 1
         store_state(after, states[i])
         write_observation(source, after, observations[i])
-        legal[i] = legal_bits(rules, after)
+        legal[i] = legal_bits(m, after)
     return illegal
 
 
@@ -130,7 +127,7 @@ class Simulator:
             self.customers[who] = customers
         self.days[who] = 0
         _start(
-            self.journey.rules, self._start_stages, self._start_consents, self._shares, self.seed,
+            self.journey.machine, self._start_stages, self._start_consents, self._shares, self.seed,
             who, self.customers, self.states, self.persona, self._source, self.observations, self.legal,
         )  # fmt: skip
 
@@ -138,9 +135,9 @@ class Simulator:
         """One day under `actions` (N,); raises `ValueError` on an illegal action."""
         actions = np.asarray(actions, dtype=np.int64)
         illegal = 0
-        for which, tables in enumerate(self.journey.personas):
+        for which, packed in enumerate(self.journey.packed):
             illegal += _step(
-                self.journey.rules, tables, self.journey.prices, which, self.seed, self.customers,
+                packed.machine, packed.chance, packed.price, which, self.seed, self.customers,
                 self.days, self.persona, actions, self.states, self._source, self.observations,
                 self.legal, self._rewards, self._outcomes, self._values,
             )  # fmt: skip

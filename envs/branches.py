@@ -1,0 +1,191 @@
+"""Every event branch of one day, enumerated: the solver's exact twin of `day.py`.
+
+Branches that end in the same afterstate (after the close, before the inbound draw) are
+merged. Leaves out opt-outs, which only touch consent, and the inbound draw (`kernel.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envs.advance import CONTACT, PURCHASE, REDEMPTION, RESOLUTION, RESPONSE, STAGE, apply, close_day
+from envs.chances import (
+    move_thresholds,
+    purchase_chance,
+    resolution_chance,
+    response_chance,
+    response_index,
+    response_row,
+)
+from envs.compiled import compiled
+from envs.machine import (
+    ACTION_CHANNEL,
+    ACTION_TOUCHPOINT,
+    ADVANCE_TO,
+    CHANCE_REDEMPTION,
+    CHURNED,
+    INBOX_CHANNEL,
+    IS_SERVICE,
+    LAPSE_TO,
+    OFFERS,
+    OFFER_KIND,
+    OFFER_TOUCHPOINT,
+    PURCHASE_TO,
+    SIZES,
+    STRIDES,
+    VALUE,
+    WINDOW,
+)
+from envs.rewards import CLOSE, add_reward
+from envs.state import State
+
+BRANCHES = 96  # distinct afterstates of one (state, action) never reach this
+NONE = -1
+
+
+@compiled
+def decode(m: Any, index: int, consent: int) -> State:
+    """Kernel index and consent bits → state."""
+    s, n = m[STRIDES], m[SIZES]
+    return State(
+        index // m[s + 0] % m[n + 0], index // m[s + 1] % m[n + 1], index // m[s + 2] % m[n + 2], index // m[s + 3] % m[n + 3],
+        index // m[s + 4] % m[n + 4], consent, index // m[s + 6] % m[n + 6], index // m[s + 7] % m[n + 7],
+        index // m[s + 8] % m[n + 8], index // m[s + 9] % m[n + 9], index // m[s + 10] % m[n + 10], index // m[s + 11] % m[n + 11],
+    )  # fmt: skip
+
+
+@compiled
+def encode(m: Any, state: State) -> int:
+    """State → kernel index; the churned stage gives S."""
+    s = m[STRIDES]
+    if state.stage == m[CHURNED]:
+        return m[s] * m[m[SIZES]]
+    return (
+        state.stage * m[s + 0] + state.engagement * m[s + 1] + state.fatigue * m[s + 2] + state.goodwill * m[s + 3]
+        + state.inbox * m[s + 4] + state.offer * m[s + 6] + state.open_contact * m[s + 7] + state.caps * m[s + 8]
+        + state.idle * m[s + 9] + state.gap * m[s + 10] + state.day * m[s + 11]
+    )  # fmt: skip
+
+
+@compiled
+def _emit(index: int, p: float, found: Any, mass: Any, count: int) -> int:
+    """Add probability to an afterstate of the current row; returns the number found."""
+    for n in range(count):
+        if found[n] == index:
+            mass[n] += p
+            return count
+    found[count], mass[count] = index, p
+    return count + 1
+
+
+@compiled
+def _close(
+    m: Any, price: Any, state: State, p: float, scratch: Any, out: Any,
+    found: Any, mass: Any, count: int,
+) -> int:  # fmt: skip
+    """End the day of one branch: its rewards so far are in `scratch`."""
+    after = close_day(m, state)
+    add_reward(m, price, state, after, CLOSE, NONE, NONE, 0.0, scratch)
+    for r in range(len(out)):
+        out[r] += p * scratch[r]
+    return _emit(encode(m, after), p, found, mass, count)
+
+
+@compiled
+def _moves(
+    m: Any, chance: Any, price: Any, before: State, state: State, p: float,
+    responded: int, k: int, moved: bool, scratch: Any, branch: Any, out: Any,
+    found: Any, mass: Any, count: int,
+) -> int:  # fmt: skip
+    """The competing stage moves of one branch, then the close."""
+    if moved:
+        branch[:] = scratch
+        return _close(m, price, state, p, branch, out, found, mass, count)
+    churn, advance, lapse = move_thresholds(m, chance, before, responded, k)
+    shares = (churn, advance - churn, lapse - advance, 1.0 - lapse)
+    targets = (m[CHURNED], m[m[ADVANCE_TO] + before.stage], m[m[LAPSE_TO] + before.stage], NONE)
+    for way in range(4):
+        if shares[way] <= 0.0:
+            continue
+        branch[:] = scratch
+        after = state
+        if way < 3:
+            after = apply(m, state, STAGE, NONE, NONE, targets[way])
+            add_reward(m, price, state, after, STAGE, NONE, NONE, 0.0, branch)
+        count = _close(m, price, after, p * shares[way], branch, out, found, mass, count)
+    return count
+
+
+@compiled
+def enumerate_day(
+    m: Any, chance: Any, price: Any, before: State, action: int,
+    found: Any, mass: Any, out: Any, buffers: Any,
+) -> int:  # fmt: skip
+    """All afterstates of (state, action): fills `found`, `mass` and the expected `out` (R,)."""
+    contact, answered, bought, redeemed, branch = (
+        buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
+    )  # fmt: skip
+    count = 0
+    contact[:] = 0.0
+    touched, channel = before, NONE
+    resolution = 0.0
+    if action > 0:
+        touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
+        touched = apply(m, before, CONTACT, touchpoint, channel, NONE)
+        add_reward(m, price, before, touched, CONTACT, touchpoint, channel, 0.0, contact)
+        if m[m[IS_SERVICE] + touchpoint] == 1 and before.inbox > 0:
+            resolution = resolution_chance(
+                m, chance, action, m[m[INBOX_CHANNEL] + before.inbox]
+            )
+    offer = m[m[OFFER_KIND] + touched.offer]
+    held = m[m[OFFER_TOUCHPOINT] + touched.offer]
+    j, k = response_index(
+        m, before.stage, before.engagement, offer, before.fatigue, before.goodwill
+    )
+    row = response_row(m, before, action)
+    hazard = response_chance(m, chance, row, j)
+    value = chance[m[VALUE] + before.stage * m[OFFERS] + offer]
+    moves = m[m[PURCHASE_TO] + before.stage] >= 0
+    for response in range(2):
+        p_response = hazard if response == 1 else 1.0 - hazard
+        if p_response <= 0.0:
+            continue
+        responded, heard = NONE, touched
+        if response == 1:
+            responded = m[m[ACTION_TOUCHPOINT] + row // m[WINDOW]]
+            heard = apply(m, touched, RESPONSE, responded, NONE, NONE)
+        purchase = purchase_chance(m, chance, responded, k)
+        for resolved in range(2):
+            p_answer = p_response * (resolution if resolved == 1 else 1.0 - resolution)
+            if p_answer <= 0.0:
+                continue
+            answered[:] = contact
+            served = heard
+            if resolved == 1:
+                served = apply(m, heard, RESOLUTION, NONE, channel, NONE)
+                add_reward(m, price, heard, served, RESOLUTION, NONE, channel, 0.0, answered)
+            if purchase < 1.0:
+                count = _moves(
+                    m, chance, price, before, served, p_answer * (1.0 - purchase), responded,
+                    k, False, answered, branch, out, found, mass, count,
+                )  # fmt: skip
+            if purchase <= 0.0:
+                continue
+            bought[:] = answered
+            after = apply(m, served, PURCHASE, NONE, NONE, NONE)
+            add_reward(m, price, served, after, PURCHASE, NONE, NONE, value, bought)
+            redemption = chance[m[CHANCE_REDEMPTION] + offer] if held >= 0 else 0.0
+            if redemption < 1.0:
+                count = _moves(
+                    m, chance, price, before, after, p_answer * purchase * (1.0 - redemption),
+                    responded, k, moves, bought, branch, out, found, mass, count,
+                )  # fmt: skip
+            if redemption > 0.0:
+                redeemed[:] = bought
+                final = apply(m, after, REDEMPTION, held, NONE, NONE)
+                add_reward(m, price, after, final, REDEMPTION, held, NONE, 0.0, redeemed)
+                count = _moves(
+                    m, chance, price, before, final, p_answer * purchase * redemption,
+                    responded, k, moves, redeemed, branch, out, found, mass, count,
+                )  # fmt: skip
+    return count
