@@ -29,7 +29,8 @@ from envs.machine import (
     WINDOW,
 )  # fmt: skip
 from envs.masks import legal_bits
-from envs.scenario import Scenario
+from envs.rewards import CLOSE, add_reward
+from envs.scenario import COMPONENTS, Scenario
 from envs.simulator import store_state
 from envs.state import State
 
@@ -100,6 +101,7 @@ class Replay:
     rows: Rows
     final: Any  # (n, 12) int16 state after each customer's last event
     faults: dict[str, int]
+    rewards: Any = None  # (n, R) float64 components each row earned, where asked for
 
 
 def blank_rows(n: int) -> Rows:
@@ -265,9 +267,12 @@ class _Events(NamedTuple):
 
 
 @compiled
-def _close(m: Any, state: State, out: Rows, row: int, day: int) -> State:
+def _close(m: Any, price: Any, state: State, out: Rows, row: int, day: int, earned: Any) -> State:
     """End a day; the row of that day learns the state its inbound hazard reads."""
-    state = close_day(m, state)
+    before = state
+    state = close_day(m, before)
+    if row >= 0 and row < len(earned):
+        add_reward(m, price, before, state, CLOSE, NONE, NONE, 0.0, earned[row])
     if row >= 0 and out.day[row] == day and out.closing[row, 0] < 0 and state.stage != m[CHURNED]:
         out.closing[row, 0], out.closing[row, 1] = state.stage, state.goodwill
         out.closing[row, 2] = state.inbox > 0
@@ -276,10 +281,10 @@ def _close(m: Any, state: State, out: Rows, row: int, day: int) -> State:
 
 @compiled
 def _replay(
-    m: Any, events: _Events, plan: Plan, stage: int,
-    season_start: int, low: int, high: int, out: Rows, final: Any, faults: Any,
+    m: Any, price: Any, events: _Events, plan: Plan, stage: int,
+    season_start: int, low: int, high: int, out: Rows, final: Any, faults: Any, earned: Any,
 ) -> int:  # fmt: skip
-    """Customers low..high-1; returns the number of rows written."""
+    """Customers low..high-1; returns the number of rows written. `earned` (0, R): no rewards."""
     count = 0
     for who in range(low, high):
         n, end = events.offsets[who], events.offsets[who + 1]
@@ -325,6 +330,10 @@ def _replay(
                 if before.stage == m[CHURNED]:
                     faults[AFTER_CHURN] += 1
                 state = apply(m, before, kind, touchpoint, channel, level)
+                if row >= 0 and row < len(earned):
+                    add_reward(
+                        m, price, before, state, kind, touchpoint, channel, events.value[n], earned[row]
+                    )
                 if kind == CONTACT:
                     action = events.action[n]
                     marketing = touchpoint < 0 or m[m[IS_SERVICE] + touchpoint] == 0
@@ -355,16 +364,22 @@ def _replay(
                 row, extra, count = count, NONE, count + 1
             if n == end and state.stage == m[CHURNED]:
                 break
-            state = _close(m, state, out, row, day)
+            state = _close(m, price, state, out, row, day, earned)
             if state.stage == m[CHURNED]:
                 row, extra = NONE, NONE
             day += 1
     return count
 
 
-def replay(log: Columns, scenario: Scenario, plan: Plan, block_rows: int = 4_000_000) -> Iterator[Replay]:
-    """Fold a log in blocks of customers of at most about `block_rows` rows each."""
-    machine = compile_journey(scenario, scenario.clusters[0].name).machine  # the rules part only
+def replay(
+    log: Columns, scenario: Scenario, plan: Plan, block_rows: int = 4_000_000, rewards: bool = False
+) -> Iterator[Replay]:
+    """Fold a log in blocks of customers of at most about `block_rows` rows each.
+
+    `rewards`: also what each row earned, from its decision to the next.
+    """
+    journey = compile_journey(scenario, scenario.clusters[0].name)  # the rules and prices only
+    machine = journey.machine
     number = {s.name: i for i, s in enumerate(scenario.stages)}
     events = _Events(*(getattr(log, name) for name in _Events._fields))
     season = scenario.memory.opportunities.season_start
@@ -377,13 +392,15 @@ def replay(log: Columns, scenario: Scenario, plan: Plan, block_rows: int = 4_000
         out = blank_rows(int(limits[high - 1] - base))
         final = np.zeros((high - low, len(State._fields)), dtype=np.int16)
         faults = np.zeros(len(FAULTS), dtype=np.int64)
+        earned = np.zeros((len(out.day) if rewards else 0, len(COMPONENTS)))
         count = _replay(
-            machine, events, plan,
+            machine, journey.packed[0].price, events, plan,
             number[scenario.new_customer.stage], day_number(season) if season else NONE,
-            low, high, out, final, faults,
+            low, high, out, final, faults, earned,
         )  # fmt: skip
         rows = Rows(*(array[:count] for array in out))
-        yield Replay(rows, final, dict(zip(FAULTS, faults.tolist(), strict=True)))
+        counted = dict(zip(FAULTS, faults.tolist(), strict=True))
+        yield Replay(rows, final, counted, earned[:count] if rewards else None)
         low = high
 
 
