@@ -1,0 +1,1 @@
+"""The journey: events, state, probability model, simulator, solver. Imports no other layer."""

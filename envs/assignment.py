@@ -93,7 +93,14 @@ def _objects(values: list[Any]) -> Any:
 
 def _numbers(values: Any) -> Any:
     """(N,) floats; NaN for whatever is not a number."""
-    return np.array([float(value) if _is_number(value) else np.nan for value in values], dtype=np.float64)
+    return np.array([_number(value) for value in values], dtype=np.float64)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value) if _is_number(value) else np.nan
+    except OverflowError:  # an integer beyond any float
+        return np.nan
 
 
 def _is_number(value: object) -> bool:
@@ -108,6 +115,6 @@ def _text(value: object) -> str:
     """A value as rules write it: `3` for 3.0, `true` for True."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
-    if _is_number(value) and float(value).is_integer():  # type: ignore[arg-type]
-        return str(int(value))  # type: ignore[call-overload]
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
     return str(value)

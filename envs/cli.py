@@ -8,6 +8,7 @@ traceback. Holds no verb.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from envs.errors import JourneyError
+from envs.errors import Interrupted, JourneyError
 from envs.output import only_documents
 
 GROUP = "journey.verbs"
@@ -56,7 +57,7 @@ EXTRAS = {
 }
 """Packages that only an extra installs."""
 
-BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports for a reader that left
+BROKEN_PIPE = 1  # a reader that left, e.g. head: quiet, as the argument parser does it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,19 +108,22 @@ def _application(argv: list[str]) -> typer.Typer:
     known = [name for name in VERBS if name in found]
     for name in known + sorted(set(found) - set(VERBS)):
         if name == chosen:
-            app.command(name)(_quiet(found[name].load(), "--json" in argv))
+            app.command(name)(_guarded(found[name].load(), "--json" in argv))
         else:
             app.command(name, help=VERBS.get(name, ""))(_absent)
     return app
 
 
-def _quiet(verb: Callable[..., Any], as_json: bool) -> Callable[..., Any]:
+def _guarded(verb: Callable[..., Any], as_json: bool) -> Callable[..., Any]:
+    """The verb, alone on stdout with its document and interruptible with a word."""
+
     @functools.wraps(verb)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if not as_json:
-            return verb(*args, **kwargs)
-        with only_documents():
-            return verb(*args, **kwargs)
+        with only_documents() if as_json else contextlib.nullcontext():
+            try:
+                return verb(*args, **kwargs)
+            except KeyboardInterrupt:  # the parser would swallow it without a word
+                raise Interrupted("interrupted") from None
 
     return run
 

@@ -1,0 +1,1 @@
+"""Learning and judging: logs, fitting, agents, evaluation, tracking. Stands on `envs` only."""

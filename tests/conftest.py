@@ -1,0 +1,30 @@
+"""Fixtures every test may use: the project's root and the hand-checkable scenario."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envs.scenario import Scenario
+from envs.scenario_file import load_scenario
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def tiny_path() -> Path:
+    """The scenario a person can check by hand."""
+    return ROOT / "configs" / "scenarios" / "tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_path: Path) -> Scenario:
+    """The same, loaded."""
+    return load_scenario(tiny_path)
