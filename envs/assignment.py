@@ -81,7 +81,8 @@ def _nearest(spec: Centroids, columns: Mapping[str, Any], number: Mapping[str, i
     centers = np.array(list(spec.centers.values()))  # (K, F), standardised
     clusters = np.array([number[name] for name in spec.centers], dtype=np.int64)
     usable = np.isfinite(points).all(axis=1)
-    distance = ((np.where(usable[:, None], points, 0.0)[:, None, :] - centers) ** 2).sum(axis=2)
+    with np.errstate(over="ignore"):  # infinitely far is far
+        distance = ((np.where(usable[:, None], points, 0.0)[:, None, :] - centers) ** 2).sum(axis=2)
     return np.where(usable, clusters[distance.argmin(axis=1)], UNASSIGNED)
 
 
