@@ -1,0 +1,134 @@
+"""What a policy file is worth, exactly: its greedy action, evaluated by the solver.
+
+Reference values, the score and the edge of design §6, for the file as exported. Off-policy
+estimates from a log are not made here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from envs.baselines import baselines
+from envs.policy import Policy, serving_probabilities
+from envs.scenario import COMPONENTS
+from envs.solver import evaluate_policy, policy_values, q_values
+from training.bandit import linear_bandit
+from training.learner import Problem
+
+NEGLIGIBLE = 0.01  # V* − J0 below this share of |V*|: a ratio would mean nothing
+
+
+@dataclass(frozen=True)
+class References:
+    """Exact values from d0 of the optimum and of the simple baselines."""
+
+    optimum: float
+    service_only: float
+    never: float
+    baselines: dict[str, float]
+
+    @property
+    def best(self) -> tuple[str, float]:
+        """Name and value of the best simple baseline."""
+        return max(self.baselines.items(), key=lambda item: item[1])
+
+    @property
+    def room(self) -> float:
+        """V* − J0."""
+        return self.optimum - self.service_only
+
+    def score(self, value: float) -> float | None:
+        """(J − J0) / (V* − J0); None where there is too little to win."""
+        return None if self._flat(self.room) else (value - self.service_only) / self.room
+
+    def edge(self, value: float) -> float | None:
+        """(J − J_best) / (V* − J_best); None where the best baseline leaves too little."""
+        room = self.optimum - self.best[1]
+        return None if self._flat(room) else (value - self.best[1]) / room
+
+    def _flat(self, room: float) -> bool:
+        return room < NEGLIGIBLE * abs(self.optimum) or room <= 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One cluster's policy file, judged. Money is in objective units from d0."""
+
+    value: float
+    score: float | None
+    edge: float | None
+    value_served: float
+    score_served: float | None
+    money_gap: float | None  # V* − J, where the score is None
+    components: dict[str, float]  # unweighted
+    value_error: float  # largest error of the file's values
+    agreement: float  # share of states with an optimal action, by the optimum's visits
+
+
+def references(problem: Problem) -> References:
+    """The optimum and the baselines, the learned bandit among them."""
+    kernel, weights = problem.kernel, problem.weights
+    policies = baselines(kernel, weights) | {"bandit": linear_bandit(problem)}
+    values = {name: value_of(problem, policy) for name, policy in policies.items()}
+    return References(
+        optimum=problem.solution.start_value(kernel),
+        service_only=values["service_only"],
+        never=values["never"],
+        baselines=values,
+    )
+
+
+def value_of(problem: Problem, policy: Any) -> float:
+    """Exact value from d0 of (M, S) actions or (M, S, A) probabilities."""
+    from envs.kernel import start_distribution
+
+    values = policy_values(problem.kernel, policy, problem.weights)
+    return float((start_distribution(problem.kernel) * values).sum())
+
+
+def answers(problem: Problem, policy: Policy) -> tuple[Any, Any, Any]:
+    """The file's greedy actions (M, S), probabilities and values (M, S, A) in every state."""
+    shape = (problem.blocks, problem.kernel.states)
+    probabilities, values = policy.evaluate(problem.observations, problem.legal)
+    actions = probabilities.argmax(axis=1).astype(np.int8).reshape(shape)
+    return actions, probabilities.reshape(*shape, -1), values.reshape(*shape, -1)
+
+
+def exact_q(problem: Problem, actions: Any) -> Any:
+    """(M, S, A) Q of a greedy policy; −inf where illegal."""
+    values = policy_values(problem.kernel, actions, problem.weights)
+    return np.array(
+        [q_values(problem.kernel, values, problem.weights, m) for m in range(problem.blocks)]
+    )
+
+
+def judge(
+    problem: Problem, policy: Policy, known: References, exploration: float, max_regret: float
+) -> Verdict:
+    """Score a policy read back from its file, greedy and as served."""
+    actions, probabilities, values = answers(problem, policy)
+    result = evaluate_policy(problem.kernel, actions, problem.weights)
+    flat = (problem.states, -1)
+    served = serving_probabilities(
+        probabilities.reshape(flat), values.reshape(flat), problem.legal, exploration, max_regret
+    ).reshape(probabilities.shape)
+    value_served = value_of(problem, served)
+    q = exact_q(problem, actions)
+    legal = problem.legal.reshape(q.shape)
+    score = known.score(result.value)
+    optimal = evaluate_policy(problem.kernel, problem.solution.actions, problem.weights).occupancy
+    same = actions == problem.solution.actions
+    return Verdict(
+        value=result.value,
+        score=score,
+        edge=known.edge(result.value),
+        value_served=value_served,
+        score_served=known.score(value_served),
+        money_gap=known.optimum - result.value if score is None else None,
+        components=dict(zip(COMPONENTS, result.components.tolist(), strict=True)),
+        value_error=float(np.abs(np.where(legal, values - np.where(legal, q, 0.0), 0.0)).max()),
+        agreement=float((optimal * same).sum() / optimal.sum()),
+    )

@@ -1,0 +1,125 @@
+"""What every learner is given, and what it hands back.
+
+A learner is one module in `training.learners` with `Settings` (its keys in a run config) and
+`learn(problem, settings, report)`. Judging, values, export and tracking are the same for all,
+so adding a learner is adding one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from envs.baselines import service_only
+from envs.journey import Journey
+from envs.kernel import Kernel, build_kernel, legal_masks, state_observations
+from envs.relaxation import potential
+from envs.scenario import Strict
+from envs.solver import Solution, solve
+from training.network import PolicyNetwork
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One cluster under one objective. M consent patterns, S kernel states, A actions.
+
+    Everything exact is computed when first asked for, so a learner that must not plan need
+    not pay for it.
+    """
+
+    journey: Journey
+    objective: str
+    seed: int
+
+    @cached_property
+    def weights(self) -> Any:
+        """(R,) reward weights."""
+        return self.journey.weights(self.objective)
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The exact model; raises `ScenarioError` where it is too large."""
+        return build_kernel(self.journey)
+
+    @cached_property
+    def solution(self) -> Solution:
+        """The optimum."""
+        return solve(self.kernel, self.weights)
+
+    @cached_property
+    def service_only(self) -> Any:
+        """(M, S) the policy of J0: no marketing, every open request answered."""
+        return service_only(self.kernel)
+
+    @cached_property
+    def potential(self) -> Any:
+        """(S,) φ for reward shaping, the optimum of a relaxation."""
+        return potential(self.kernel, self.weights, self.service_only)
+
+    @cached_property
+    def observations(self) -> Any:
+        """(M·S, F) float32, consent pattern by consent pattern."""
+        return np.concatenate([state_observations(self.kernel, m) for m in range(self.blocks)])
+
+    @cached_property
+    def legal(self) -> Any:
+        """(M·S, A) booleans in the same order."""
+        return np.concatenate([legal_masks(self.kernel, m) for m in range(self.blocks)])
+
+    @property
+    def blocks(self) -> int:
+        """M."""
+        return len(self.kernel.consents)
+
+    @property
+    def states(self) -> int:
+        """M·S."""
+        return self.blocks * self.kernel.states
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where learning stands: the share done, and metrics at this many samples."""
+
+    share: float
+    samples: int
+    seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+Report = Callable[[Point], None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A planned policy: the greedy action and the value of every state."""
+
+    actions: Any  # (M, S) int8
+    values: Any  # (M, S)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A policy, not yet judged; either a network or a table.
+
+    A network's policy trunk is final; its value trunk is fitted at export, to the exact Q of
+    the policy it turned out to be.
+    """
+
+    policy: PolicyNetwork | Table
+    samples: int = 0  # customer-days simulated
+    shown_beside: dict[str, Any] = field(default_factory=dict)  # policies (M, S), not baselines
+
+
+class Learner(Protocol):
+    """A module of `training.learners`."""
+
+    Settings: type[Strict]
+
+    def learn(self, problem: Problem, settings: Any, report: Report) -> Learned:
+        """Learn a policy; deterministic in (problem, settings)."""
+        ...

@@ -1,0 +1,216 @@
+"""MaskablePPO (sb3-contrib) for one cluster, in the compiled simulator.
+
+What makes it reach the optimum: expected instead of sampled rewards, a relaxed optimum as a
+potential, huge batches with few epochs, staggered clocks, cuts bootstrapped all at once, and a
+learning rate that falls to zero. Each is a setting. The network is the served one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from envs.relaxation import greedy_policy, opt_out_costs, shaped_rewards
+from envs.scenario import Strict
+from envs.solver import gain_of
+from training.learner import Learned, Point, Problem, Report
+from training.network import OneHot, PolicyNetwork, single_threaded
+from training.train_env import RewardModel, TrainEnv
+
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(Strict):
+    """The recipe; findings of one question each are in `experiments/`."""
+
+    samples: Count = 2_000_000  # customer-days
+    rewards: Literal["expected", "sampled"] = "expected"
+    shaping: Literal["relaxed", "none"] = "relaxed"
+    customers: Count = 1024
+    steps: Count = 32  # days between updates
+    batch: Count = 2048
+    epochs: Count = 4
+    learning_rate: Positive = 3e-3  # falls linearly to 0
+    entropy: Annotated[float, Field(ge=0.0)] = 0.003  # falls linearly to 0
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    clip: Positive = 0.2
+    hidden: list[Annotated[int, Field(ge=4, le=1024)]] = [64, 64]
+    horizon_days: Count = 120  # a cut, bootstrapped; not an end
+    return_size: Positive = 2.0  # rewards are scaled so that returns are about this large
+    judged_every: Count = 8  # updates between points of the learning curve
+
+
+def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
+    """Simulate, update, repeat."""
+    single_threaded()
+    model = agent(problem, settings)
+    watcher = Watcher(problem, settings, report)
+    model.learn(settings.samples, callback=watcher)
+    beside = {}
+    if settings.shaping == "relaxed":
+        greedy = greedy_policy(problem.kernel, problem.weights, problem.potential)
+        beside["potential_greedy"] = greedy
+    return Learned(served_network(problem, model, settings), int(model.num_timesteps), beside)
+
+
+def agent(problem: Problem, settings: Settings) -> CutPPO:
+    """The learner before its first day."""
+    env = TrainEnv(
+        problem.journey, reward_model(problem, settings), settings.customers, settings.horizon_days,
+        problem.seed,
+    )  # fmt: skip
+    env.calibrate(settings.return_size, settings.horizon_days, problem.seed)
+    model = CutPPO(
+        MaskableActorCriticPolicy,
+        env,
+        learning_rate=lambda left: settings.learning_rate * left,
+        n_steps=settings.steps,
+        batch_size=min(settings.batch, settings.customers * settings.steps),
+        n_epochs=settings.epochs,
+        gamma=problem.journey.scenario.discount,
+        gae_lambda=settings.gae_lambda,
+        clip_range=settings.clip,
+        ent_coef=settings.entropy,
+        seed=problem.seed,
+        device="cpu",
+        policy_kwargs={
+            "features_extractor_class": OneHotFeatures,
+            "features_extractor_kwargs": {"sizes": problem.journey.encoding.sizes},
+            "net_arch": {"pi": settings.hidden, "vf": settings.hidden},
+            "activation_fn": nn.ReLU,
+        },
+    )
+    with torch.no_grad():  # a shaped value is near 0; start there
+        model.policy.value_net.weight.zero_()
+        model.policy.value_net.bias.zero_()
+    return model
+
+
+def reward_model(problem: Problem, settings: Settings) -> RewardModel:
+    """How days are paid under these settings."""
+    weights, discount = problem.weights, problem.journey.scenario.discount
+    phi = problem.potential if settings.shaping == "relaxed" else None
+    if settings.rewards == "sampled":
+        return RewardModel(weights, discount, phi=phi)
+    if phi is None:
+        expected = gain_of(problem.kernel, weights)
+    else:
+        expected = shaped_rewards(problem.kernel, weights, phi)
+    return RewardModel(weights, discount, expected, opt_out_costs(problem.kernel, weights))
+
+
+class OneHotFeatures(BaseFeaturesExtractor):
+    """The network's fixed first layer."""
+
+    def __init__(self, observation_space: Any, sizes: tuple[int, ...]) -> None:
+        layer = OneHot(sizes)
+        super().__init__(observation_space, layer.width)
+        self.layer = layer
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """(N, F) → (N, D)."""
+        out: Tensor = self.layer(observations)
+        return out
+
+
+class CutPPO(MaskablePPO):
+    """MaskablePPO whose rollouts bootstrap all cut customers of a day in one call."""
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: Any, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int,
+        use_masking: bool = True,
+    ) -> bool:  # fmt: skip
+        """Fill the buffer with `n_rollout_steps` days of every customer."""
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        callback.on_rollout_start()
+        dones = self._last_episode_starts
+        for _ in range(n_rollout_steps):
+            masks = env.action_masks()
+            with torch.no_grad():
+                observation = torch.from_numpy(self._last_obs)
+                actions, values, logs = self.policy(observation, action_masks=masks)
+            chosen = actions.numpy()
+            following, rewards, dones, infos = env.step(chosen)
+            self.num_timesteps += env.num_envs
+            if not callback.on_step():
+                return False
+            self._bootstrap(rewards, infos)
+            rollout_buffer.add(
+                self._last_obs, chosen.reshape(-1, 1), rewards, self._last_episode_starts, values, logs,
+                action_masks=masks,
+            )  # fmt: skip
+            self._last_obs, self._last_episode_starts = following, dones
+        with torch.no_grad():
+            values = self.policy.predict_values(torch.from_numpy(self._last_obs))
+        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
+        callback.on_rollout_end()
+        return True
+
+    def _bootstrap(self, rewards: Any, infos: list[dict[str, Any]]) -> None:
+        """Add γV(x') in place where an episode was cut, not ended."""
+        cut = [i for i, info in enumerate(infos) if info]
+        if cut:
+            last = np.stack([infos[i]["terminal_observation"] for i in cut])
+            with torch.no_grad():
+                values = self.policy.predict_values(torch.from_numpy(last))
+            rewards[cut] += self.gamma * values.numpy().ravel()
+
+
+class Watcher(BaseCallback):
+    """Lowers the entropy bonus, and reports the exact score as it grows."""
+
+    def __init__(self, problem: Problem, settings: Settings, report: Report) -> None:
+        super().__init__()
+        self._problem, self._settings, self._report = problem, settings, report
+        self._updates, self._judging, self._began = 0, 0.0, time.perf_counter()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        left = self.model._current_progress_remaining
+        self.model.ent_coef = self._settings.entropy * left
+        if self._updates % self._settings.judged_every == 0:
+            began = time.perf_counter()
+            value = network_value(self._problem, served_network(self._problem, self.model, self._settings))
+            self._judging += time.perf_counter() - began
+            self._report(
+                Point(
+                    share=min(self.num_timesteps / self._settings.samples, 1.0),
+                    samples=self.num_timesteps,
+                    seconds=time.perf_counter() - self._began - self._judging,
+                    metrics={"value": value},
+                )
+            )
+        self._updates += 1
+
+
+def served_network(problem: Problem, model: CutPPO, settings: Settings) -> PolicyNetwork:
+    """The served network with the learned policy trunk."""
+    sizes, actions = problem.journey.encoding.sizes, len(problem.journey.actions)
+    network = PolicyNetwork(sizes, actions, settings.hidden)
+    learned = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
+    for own, theirs in zip(network.policy, learned, strict=True):
+        own.load_state_dict(theirs.state_dict())
+    return network
+
+
+def network_value(problem: Problem, network: PolicyNetwork) -> float:
+    """Exact value from d0 of a network's greedy policy."""
+    from training.judge import value_of
+
+    with torch.no_grad():
+        logits = network.logits(torch.from_numpy(problem.observations)).numpy()
+    greedy = np.where(problem.legal, logits, -np.inf).argmax(axis=1).astype(np.int8)
+    return value_of(problem, greedy.reshape(problem.blocks, -1))

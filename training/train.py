@@ -1,0 +1,226 @@
+"""A training run: every cluster in its own process, one bundle, one tracked run.
+
+What a cluster's training is stands in `cluster_run.py`; here are the processes, the progress,
+the records on disk and the bundle.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import json
+import multiprocessing as mp
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from envs.bundle import Manifest, write_bundle
+from envs.document import did_you_mean
+from envs.errors import ConfigError, Interrupted
+from envs.journey import compile_journey
+from envs.output import progress, to_json
+from envs.scenario import Scenario
+from envs.scenario_file import load_scenario
+from training.cluster_run import Job, Outcome, train_cluster
+from training.learner import Point
+from training.plots import draw
+from training.run_config import RunConfig
+from training.tracking import Tracker
+
+_told: Any = None  # a worker's queue to the parent
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Train, judge, export and track; returns design §8's document."""
+    scenario = load_scenario(config.scenario)
+    objective, clusters = _chosen(config, scenario)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    with _locked(out):
+        tracker = Tracker(config.tracking, config.experiment, f"{scenario.name} {config.learner}")
+        _describe(tracker, config, scenario, objective)
+        jobs = [Job(config, scenario, cluster, objective) for cluster in clusters]
+        try:
+            outcomes = train_all(jobs, config.workers)
+            return _finish(config, scenario, objective, outcomes, tracker)
+        except KeyboardInterrupt:
+            tracker.end(tracker.run_id, "KILLED")
+            raise Interrupted(f"stopped; run the same command again to start over in {out}") from None
+        except BaseException:
+            tracker.end(tracker.run_id, "FAILED")
+            raise
+
+
+def train_all(jobs: list[Job], workers: int) -> list[Outcome]:
+    """Outcomes in the order of the jobs; the same whatever the number of workers."""
+    with progress() as bar:
+        tasks = {job.cluster: bar.add_task(job.cluster, total=1.0, note="") for job in jobs}
+
+        def show(cluster: str, point: Point) -> None:
+            note = " ".join(f"{k} {v:,.4g}" for k, v in point.metrics.items())
+            bar.update(tasks[cluster], completed=point.share, note=f"{note} {point.samples:,} samples")
+
+        if workers == 1:
+            return [train_cluster(job, show) for job in jobs]
+        context = mp.get_context("spawn")
+        queue = context.Queue()
+        size = min(workers, len(jobs))
+        with ProcessPoolExecutor(size, context, initializer=_begin, initargs=(queue,)) as pool:
+            waiting = [pool.submit(_work, job) for job in jobs]
+            try:
+                _watch(waiting, queue, show)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            return [future.result() for future in waiting]
+
+
+def _begin(queue: Any) -> None:
+    global _told
+    _told = queue
+
+
+def _work(job: Job) -> Outcome:
+    return train_cluster(job, lambda cluster, point: _told.put((cluster, point)))
+
+
+def _watch(waiting: list[Future[Outcome]], queue: Any, show: Any) -> None:
+    """Pass progress on until every job is done; the first failure ends the others."""
+    pending: set[Future[Outcome]] = set(waiting)
+    while pending:
+        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        while True:
+            try:
+                show(*queue.get_nowait())
+            except Empty:
+                break
+
+
+def _chosen(config: RunConfig, scenario: Scenario) -> tuple[str, list[str]]:
+    """The objective and the clusters, both known to the scenario."""
+    objective = config.objective or scenario.default_objective
+    if objective not in scenario.objectives:
+        names = list(scenario.objectives)
+        raise ConfigError("unknown objective", got=objective, hint=did_you_mean(objective, names))
+    known = [c.name for c in scenario.clusters]
+    for name in config.clusters:
+        if name not in known:
+            raise ConfigError("unknown cluster", got=name, hint=did_you_mean(name, known))
+    return objective, config.clusters or known
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """One run at a time in an output folder."""
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError("another run is writing here", where=str(out), hint="choose another --out") from None
+        yield
+
+
+def _describe(tracker: Tracker, config: RunConfig, scenario: Scenario, objective: str) -> None:
+    """What the parent run is, before it starts."""
+    tracker.params(tracker.run_id, config.model_dump(mode="json") | {"objective": objective})
+    facts = {"scenario_hash": scenario.digest(), "run_hash": config.digest(), "git_commit": git_commit()}
+    tracker.tags(tracker.run_id, facts)
+
+
+def _finish(
+    config: RunConfig, scenario: Scenario, objective: str, outcomes: list[Outcome], tracker: Tracker
+) -> dict[str, Any]:
+    """Write the bundle and the records, log everything, return the document."""
+    out = Path(config.out)
+    bundle = write_bundle(
+        out / "bundle",
+        manifest(config, scenario, objective, outcomes, tracker.run_id),
+        scenario,
+        {o.file: o.content for o in outcomes},
+        {"scenario": scenario.digest(), "clusters": {o.cluster: o.paths for o in outcomes}},
+    )
+    records = [o.record for o in outcomes]
+    document = {
+        "scenario": scenario.name,
+        "scenario_hash": scenario.digest(),
+        "objective": objective,
+        "learner": config.learner,
+        "seed": config.seed,
+        "clusters": records,
+        **_overall(records),
+        "bundle": str(bundle),
+        "mlflow_run_id": tracker.run_id,
+    }
+    (out / "result.json").write_text(to_json(document))
+    (out / "run.json").write_text(config.model_dump_json(indent=1))
+    for outcome in outcomes:
+        (out / f"{outcome.cluster}.curve.json").write_text(to_json(outcome.curve))
+    plots = draw(outcomes, out / "plots")
+    _track(tracker, outcomes, document, [out / "result.json", bundle, *plots])
+    return document
+
+
+def _overall(records: list[dict[str, Any]]) -> dict[str, float | None]:
+    """The minimum over clusters, and the mean weighted by their shares."""
+    scored = [r for r in records if r["score"] is not None]
+    if not scored:
+        return {"min_score": None, "weighted_score": None}
+    weight = sum(r["share"] for r in scored)
+    return {
+        "min_score": min(r["score"] for r in scored),
+        "weighted_score": sum(r["share"] * r["score"] for r in scored) / weight,
+    }
+
+
+def _track(tracker: Tracker, outcomes: list[Outcome], document: dict[str, Any], files: list[Path]) -> None:
+    for outcome in outcomes:
+        child = tracker.child(outcome.cluster)
+        record = outcome.record
+        tracker.curve(child, outcome.curve, outcome.began)
+        figures = {k: v for k, v in record.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+        tracker.metrics(child, {f"final.{k}": v for k, v in figures.items()})
+        tracker.metrics(child, {f"component.{k}": v for k, v in record["components"].items()})
+        tracker.metrics(child, {f"baseline.{k}": v for k, v in record["baselines"].items()})
+        tracker.end(child)
+    tracker.metrics(tracker.run_id, {k: document[k] for k in ("min_score", "weighted_score")})
+    for file in files:
+        tracker.artifact(tracker.run_id, file, "bundle" if file.is_dir() else None)
+    tracker.end(tracker.run_id)
+
+
+def manifest(
+    config: RunConfig, scenario: Scenario, objective: str, outcomes: list[Outcome], run_id: str | None
+) -> Manifest:
+    """The bundle's manifest."""
+    journey = compile_journey(scenario, outcomes[0].cluster)
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    return Manifest(
+        name=scenario.name,
+        version=now.strftime("%Y%m%dT%H%M%SZ"),
+        scenario_hash=scenario.digest(),
+        objective=objective,
+        learner=config.learner,
+        observation=list(journey.encoding.names),
+        actions=[a.key for a in journey.actions],
+        exploration=config.exploration,
+        clusters={o.cluster: o.entry for o in outcomes},
+        run_id=run_id,
+        git_commit=git_commit(),
+        created_at=now.isoformat(),
+    )
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, where it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
