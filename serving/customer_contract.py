@@ -34,7 +34,7 @@ class TimelineEvent(Model):
     queue: str | None
 
 
-_STORED = dict.fromkeys(TimelineEvent.model_fields) | {
+_STORED: Any = dict.fromkeys(TimelineEvent.model_fields) | {
     "event_id": "shop-77120",
     "source": "shop",
     "customer_id": "c-1042",

@@ -23,8 +23,8 @@ from serving.words import (
 MOST_IN_A_BATCH = 1000
 MOST_IN_A_TIMELINE = 5000
 
-_POLICY = {"name": "omnichannel_retail", "version": "1", "sha256": "9f2c" + 60 * "0"}
-_DECISION = {
+_POLICY: Any = {"name": "omnichannel_retail", "version": "1", "sha256": "9f2c" + 60 * "0"}
+_DECISION: Any = {
     "decision_id": "d_6f1d2c9a4be84f0c9a31b7e2",
     "customer_id": "c-1042",
     "cluster": "loyal",

@@ -36,7 +36,7 @@ class Record:
     u: float
     eligible: tuple[str, ...]
     state: dict[str, int]
-    observation: list[float]
+    observation: dict[str, float]
     request: dict[str, Any]
     answer: dict[str, Any]
     deferred: bool
@@ -106,9 +106,7 @@ def reserved(connection: Connection, who: Known, moment: dt.datetime, seq: int |
 def settle(connection: Connection, decision_id: str, status: str, seq: int) -> None:
     """A decision's activation became known."""
     connection.execute(
-        update(decisions)
-        .where(decisions.c.decision_id == decision_id)
-        .values(status=status, settled_seq=seq)
+        update(decisions).where(decisions.c.decision_id == decision_id).values(status=status, settled_seq=seq)
     )
 
 

@@ -25,7 +25,7 @@ from serving.words import (
 
 MOST_AT_ONCE = 5000
 
-_EVENT = {
+_EVENT: Any = {
     "event_id": "shop-77120",
     "source": "shop",
     "customer_id": "c-1042",
@@ -34,7 +34,7 @@ _EVENT = {
     "value": 59.9,
     "currency": "EUR",
 }
-_CLOUDEVENT = {
+_CLOUDEVENT: Any = {
     "specversion": "1.0",
     "id": "a-19",
     "source": "/mailer",
@@ -43,7 +43,7 @@ _CLOUDEVENT = {
     "subject": "c-1042",
     "data": {"channel": "email"},
 }
-_SEGMENT = {
+_SEGMENT: Any = {
     "type": "track",
     "messageId": "ajs-5c1",
     "userId": "c-1042",
@@ -149,11 +149,12 @@ class SegmentAlias(_Segment):
 
 
 def _form(value: Any) -> str:
-    get = value.get if isinstance(value, dict) else lambda name: getattr(value, name, None)
-    if get("specversion") is not None:
+    fields = value if isinstance(value, dict) else vars(value) if isinstance(value, Model) else {}
+    if fields.get("specversion") is not None:
         return "cloudevents"
-    call = get("type")
-    return f"segment_{call}" if call in ("track", "identify", "alias") and get("kind") is None else "event"
+    call = fields.get("type")
+    segment = call in ("track", "identify", "alias") and fields.get("kind") is None
+    return f"segment_{call}" if segment else "event"
 
 
 Incoming = Annotated[

@@ -74,7 +74,9 @@ def requested(item: TimelineItem, customer_id: str) -> Event:
 def _cloud_event(message: CloudEvent, received: dt.datetime) -> Arrival:
     kind = message.type.rsplit(".", 1)[-1]
     if kind not in KINDS:
-        raise UserError("type", where=message.id, got=message.type, expected=f"a last part of {', '.join(KINDS)}")
+        raise UserError(
+            "type", where=message.id, got=message.type, expected=f"a last part of {', '.join(KINDS)}"
+        )
     return _checked(
         {
             "customer_id": message.subject,
@@ -120,7 +122,7 @@ def _segment_customer(message: SegmentTrack | SegmentIdentify | SegmentAlias) ->
 
 def _usable(traits: dict[str, Any]) -> dict[str, Any]:
     """Traits that can be attributes; nested ones (an address, a company) cannot place anybody."""
-    usable = {}
+    usable: dict[str, Any] = {}
     for key, value in traits.items():
         try:
             usable |= _ATTRIBUTES.validate_python({key: value})
@@ -140,9 +142,7 @@ def _checked(fields: dict[str, Any], where: str) -> Arrival:
 
 
 def _arrival(customer_id: str, message: JourneyEvent) -> Arrival:
-    event = _event(
-        message, message.event_id, message.source, customer_id, message.occurred_at, message.kind
-    )
+    event = _event(message, message.event_id, message.source, customer_id, message.occurred_at, message.kind)
     return Arrival(message.source, message.event_id, customer_id, event=event)
 
 

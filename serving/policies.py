@@ -12,17 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from envs.errors import BundleError, UserError
+from envs.errors import BundleError
 from envs.fold import Fold
 from envs.journey import Journey
 from envs.policy import Bundle
+from serving.problems import NotFoundError
 from serving.tables import meta
 
 _ACTIVE = "active_policy"
-
-
-class UnknownPolicy(UserError):
-    """A policy that this server does not hold."""
 
 
 class Held:
@@ -84,8 +81,12 @@ class Policies:
         found = [h for h in self.all if h.name == name and version in (None, h.version)]
         if not found:
             known = ", ".join(f"{h.name} {h.version}" for h in self.all)
-            raise UnknownPolicy("no such policy", got=f"{name} {version or ''}".strip(), expected=known)
+            raise NotFoundError("no such policy", got=f"{name} {version or ''}".strip(), expected=known)
         return self.active if version is None and self.active in found else found[-1]
+
+    def by_hash(self, sha256: str) -> Held | None:
+        """The very bundle that once answered, if it is still held."""
+        return next((held for held in self.all if held.sha256 == sha256), None)
 
     def activate(self, connection: Connection, name: str, version: str | None) -> Held:
         """Answer with this policy from now on."""

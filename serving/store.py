@@ -112,11 +112,11 @@ def _commit_together(connection: Connection, batch: list[_Work[Any]]) -> None:
                 try:
                     with connection.begin_nested():
                         work.result = work.command(connection)
-                except Exception as error:  # noqa: BLE001 one failed command must not stop the others
+                except Exception as error:  # one failed command must not stop the others
                     work.future.set_exception(error)
                 else:
                     done.append(work)
-    except Exception as error:  # noqa: BLE001 the commit failed: nothing of this batch is on disk
+    except Exception as error:  # the commit failed: nothing of this batch is on disk
         for work in batch:
             if not work.future.done():
                 work.future.set_exception(error)
@@ -130,7 +130,9 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             if not parsed.database or parsed.database == ":memory:":
-                raise ConfigError("a store in memory is lost on exit", where=_shown(url), expected="sqlite:///FILE")
+                raise ConfigError(
+                    "a store in memory is lost on exit", where=_shown(url), expected="sqlite:///FILE"
+                )
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed)
     except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
@@ -165,7 +167,13 @@ def _check_version(connection: Connection) -> None:
 
 
 def _last_seq(connection: Connection) -> int:
-    columns = (events.c.seq, events.c.retracted_seq, decisions.c.seq, decisions.c.settled_seq, identities.c.seq)
+    columns = (
+        events.c.seq,
+        events.c.retracted_seq,
+        decisions.c.seq,
+        decisions.c.settled_seq,
+        identities.c.seq,
+    )
     return max(int(connection.scalar(select(func.max(column))) or 0) for column in columns)
 
 

@@ -36,7 +36,9 @@ def _owner(*, index: bool = False) -> Column[str]:
     )
 
 
-meta = Table("meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False))
+meta = Table(
+    "meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False)
+)
 
 customers = Table(
     "customers",
@@ -128,7 +130,7 @@ decisions = Table(
     Column("u", Float, nullable=False),
     Column("eligible", Text, nullable=False),  # keys joined by |
     Column("state", Text, nullable=False),  # JSON, levels by component
-    Column("observation", Text, nullable=False),  # JSON, floats in the manifest's order
+    Column("observation", Text, nullable=False),  # JSON, floats by name in the manifest's order
     Column("request", Text, nullable=False),  # JSON
     Column("answer", Text, nullable=False),  # JSON
     Column("deferred", Boolean, nullable=False),

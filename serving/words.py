@@ -57,7 +57,7 @@ _ID = r"^[^\x00-\x1f\x7f/]+$"
 
 Text = Annotated[StrictStr, StringConstraints(max_length=200, pattern=_PRINTABLE)]
 Label = Annotated[StrictStr, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
-ActionKey = Annotated[StrictStr, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f|]+$")]
+ActionKey = Annotated[StrictStr, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f|]+$")]
 EventId = Annotated[StrictStr, StringConstraints(min_length=1, max_length=300, pattern=_PRINTABLE)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Probability = Annotated[float, Strict(), Field(ge=0.0, le=1.0)]

@@ -1,0 +1,60 @@
+"""The ASGI application: routes, limits, errors and the OpenAPI document, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from envs.policy import Bundle
+from serving import problems
+from serving.http import Measured, ReceiveTimeout
+from serving.routes import customers, decisions, events, health, policies
+from serving.service import Service
+from serving.settings import Settings
+
+
+class JourneyApp(FastAPI):
+    """FastAPI whose OpenAPI document knows the problem type of every error."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, built once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document["components"]["schemas"]
+            problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem.pop("$defs")
+            schemas["Problem"] = problem
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+        return self.openapi_schema or {}
+
+
+def create_app(bundles: Sequence[Bundle], settings: Settings) -> FastAPI:
+    """An application over verified bundles; opens the store at once, closes it on shutdown."""
+    service = Service(bundles, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = JourneyApp(
+        title="Journey optimizer",
+        version=version("journey-optimizer"),
+        description="The next step of a customer's journey, with its probability and its reasons.",
+        lifespan=lifespan,
+        max_body_size=settings.max_body_bytes,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.add_middleware(ReceiveTimeout, seconds=settings.receive_timeout_s)
+    app.add_middleware(Measured, metrics=service.metrics)
+    problems.install(app)
+    for module in (decisions, events, customers, policies):
+        app.include_router(module.router, prefix="/v1", responses=problems.DOCUMENTED)
+    app.include_router(health.router)
+    return app
