@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.rules import Rules
-from envs.scenario import (
+from envs.behavior import (
     Advance,
     Behavior,
     Churn,
@@ -24,8 +23,9 @@ from envs.scenario import (
     Purchase,
     Resolution,
     Response,
-    Scenario,
 )
+from envs.rules import Rules
+from envs.scenario import Scenario
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Rate = Annotated[float, Field(ge=0.0, le=1.0)]
-OddsRatio = Annotated[float, Field(gt=0.0, le=1e6)]
-Money = Annotated[float, Field(allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+from envs.behavior import Behavior as Behavior
+from envs.fields import Money
+from envs.fields import Name as Name
+from envs.fields import Rate as Rate
+from envs.fields import Strict as Strict
 
 COMPONENTS = (
     "conversion_margin",
@@ -33,12 +34,6 @@ COMPONENTS = (
     "churn",
 )
 """Reward components, in the order of every reward vector."""
-
-
-class Strict(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # --- what exists -------------------------------------------------------------------------
@@ -177,94 +172,7 @@ class Objective(Strict):
     churn: float = 1.0
 
 
-# --- how people behave ---------------------------------------------------------------------------
-
-ByStage = dict[Name, OddsRatio]
-
-
-class Response(Strict):
-    """A click, a view, a call taken: the odds are a product of these ratios."""
-
-    rate: dict[Name, Rate]  # by channel
-    touchpoint: dict[Name, OddsRatio | ByStage] = {}  # 1 for the reference touchpoint
-    pair: dict[Name, dict[Name, OddsRatio]] = {}  # touchpoint -> channel
-    engagement: OddsRatio = 1.0  # a point
-    fatigue: OddsRatio = 1.0  # a point
-    goodwill: OddsRatio = 1.0  # a level above neutral
-    offer_in_hand: dict[Name, OddsRatio] = {}  # by the touchpoint that left it
-    day_open: OddsRatio = 1.0  # a day since the contact, where the window is longer than a day
-
-
-class OptOut(Strict):
-    """Leaving a channel, on a contact over it."""
-
-    rate: dict[Name, Rate] = {}
-    fatigue: OddsRatio = 1.0
-    reply: OddsRatio = 1.0  # on a reply instead of a marketing contact
-
-
-class Resolution(Strict):
-    """A reply settles the request; depends on the pair of inbound and reply channel."""
-
-    rate: dict[Name, Rate] = {}  # by reply channel
-    inbound: dict[Name, dict[Name, OddsRatio]] = {}  # inbound channel -> reply channel
-
-
-class Purchase(Strict):
-    """One purchase a day at most; several in a log are one of the summed value."""
-
-    rate: dict[Name, Rate]  # by stage
-    engagement: OddsRatio = 1.0
-    response: dict[Name, OddsRatio] = {}  # by the touchpoint responded to today
-    offer_in_hand: dict[Name, OddsRatio] = {}
-    value: dict[Name, Annotated[float, Field(ge=0.0)]] = {}  # mean by stage
-    value_with_offer: dict[Name, Annotated[float, Field(gt=0.0)]] = {}  # multiplier by touchpoint
-    value_cv: Annotated[float, Field(ge=0.0, le=5.0)] = 0.5  # coefficient of variation, log-normal
-
-
-class Churn(Strict):
-    """Leaving for good; first of the competing stage moves."""
-
-    rate: dict[Name, Rate] = {}
-    goodwill: OddsRatio = 1.0  # a level above neutral
-    fatigue: OddsRatio = 1.0
-
-
-class Advance(Strict):
-    """The exogenous move forward, second of the competing moves."""
-
-    rate: dict[Name, Rate] = {}
-    engagement: OddsRatio = 1.0
-    response: dict[Name, OddsRatio | ByStage] = {}
-    offer_in_hand: dict[Name, OddsRatio] = {}
-
-
-class Lapse(Strict):
-    """The exogenous move back, third of the competing moves."""
-
-    rate: dict[Name, Rate] = {}
-
-
-class Inbound(Strict):
-    """A new request at the close of a day; `repeat` while one is open already."""
-
-    rate: dict[Name, Rate] = {}
-    goodwill: OddsRatio = 1.0
-    repeat: OddsRatio = 1.0
-    channels: dict[Name, Annotated[float, Field(ge=0.0)]] = {}  # preference, normalised
-
-
-class Behavior(Strict):
-    """Every event probability of one cluster or persona."""
-
-    response: Response
-    opt_out: OptOut = OptOut()
-    resolution: Resolution = Resolution()
-    purchase: Purchase
-    churn: Churn = Churn()
-    advance: Advance = Advance()
-    lapse: Lapse = Lapse()
-    inbound: Inbound = Inbound()
+# --- who they are and where they start ------------------------------------------------------------
 
 
 class Start(Strict):
