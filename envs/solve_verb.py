@@ -1,0 +1,91 @@
+"""`journey solve SCENARIO`: the optimum, the baselines and the ideal paths, cluster by cluster."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from envs.errors import UserError
+from envs.journey import compile_journey
+from envs.kernel import build_kernel
+from envs.output import emit, table, tracked
+from envs.paths import ideal_path
+from envs.references import references
+from envs.scenario import Scenario
+from envs.scenario_file import load_scenario
+from envs.solver import solve as solve_kernel
+
+
+def solve(
+    scenario: Annotated[Path, typer.Argument(help="Scenario file.")],
+    cluster: Annotated[str | None, typer.Option(help="Only this cluster.")] = None,
+    objective: Annotated[str | None, typer.Option(help="Default: the scenario's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """The exact optimum, the baselines and the best paths of a scenario."""
+    problem = load_scenario(scenario)
+    name = objective or problem.default_objective
+    known = [c.name for c in problem.clusters]
+    if name not in problem.objectives:
+        raise UserError("unknown objective", got=name, expected=", ".join(problem.objectives))
+    if cluster is not None and cluster not in known:
+        raise UserError("unknown cluster", got=cluster, expected=", ".join(known))
+    chosen = [cluster] if cluster else known
+    rows = [solve_cluster(problem, c, name) for c in tracked(chosen, "solving")]
+    document = {
+        "scenario": problem.name,
+        "scenario_hash": problem.digest(),
+        "objective": name,
+        "horizon": f"infinite, discounted {problem.discount} a day",
+        "clusters": rows,
+    }
+    emit(document, as_json, lambda console: _render(console, problem, rows))
+
+
+def solve_cluster(scenario: Scenario, cluster: str, objective: str) -> dict[str, Any]:
+    """One cluster's row of design §8's document, without a learner."""
+    started = time.perf_counter()
+    kernel = build_kernel(compile_journey(scenario, cluster))
+    weights = kernel.journey.weights(objective)
+    solution = solve_kernel(kernel, weights)
+    seconds = time.perf_counter() - started
+    known = references(kernel, weights, solution)
+    best, value = known.best
+    return {
+        "name": cluster,
+        "states": kernel.states * len(kernel.consents),
+        "optimum": known.optimum,
+        "error_bound": solution.bound,
+        "service_only": known.service_only,
+        "never": known.never,
+        "best_baseline": {"name": best, "value": value},
+        "baselines": known.baselines,
+        "value": known.optimum,
+        "score": known.score(known.optimum),
+        "edge": known.edge(known.optimum),
+        "solve_seconds": seconds,
+        "path": ideal_path(kernel, solution.values, solution.actions),
+    }
+
+
+def _render(console: Console, scenario: Scenario, rows: list[dict[str, Any]]) -> None:
+    console.print(
+        table(
+            f"{scenario.name}: exact values a customer ({scenario.currency}, discounted)",
+            ("cluster", "states", "optimum", "service only", "never", "best baseline", "its value", "s"),
+            [
+                (
+                    r["name"], f"{r['states']:,}", r["optimum"], r["service_only"], r["never"],
+                    r["best_baseline"]["name"], r["best_baseline"]["value"], r["solve_seconds"],
+                )
+                for r in rows
+            ],  # fmt: skip
+        )
+    )
+    for row in rows:
+        steps = " → ".join(f"{s['action']} ×{s['days']}" for s in row["path"]["steps"][:8])
+        console.print(f"{row['name']}: {row['path']['start']} to {row['path']['target']}: {steps}")
