@@ -55,7 +55,7 @@ def _by_cell(cells: Any, carried: Any, present: Any, rows: Any, prior: float) ->
 def marginalised_dr(panel: Panel, target: Any, fitted: FittedValues, weights: Any) -> Contributions:
     """Doubly robust contributions from fitted values and marginal weights (both out of fold)."""
     omega = weights * panel.ratios(target)
-    n, t_max = omega.shape
+    t_max = omega.shape[1]
     values = fitted.v[:, 0].copy()
     for t in range(t_max):
         chosen = np.take_along_axis(fitted.q[:, t], panel.actions[:, t, None], axis=1)[:, 0]

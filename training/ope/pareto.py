@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 MINIMUM_TAIL = 5
+ATOM = 0.1  # of the tail sharing the largest weight: the weights are bounded, and the bound was seen
 _PRIOR_COUNT, _PRIOR_SHAPE = 10.0, 0.5  # the weak prior of Vehtari et al., appendix G
 
 
 def pareto_k(weights: Any) -> float:
-    """Tail index of positive weights (n,); 0 where the largest are all equal, inf where too few.
+    """Tail index of positive weights (n,); 0 where the largest one is common, inf where too few.
 
-    Zeros are rows outside the target's support: they are no part of the tail.
+    Zeros are rows outside the target's support: they are no part of the tail. Discrete weights
+    (constant propensities, few states) end in an atom; a Pareto fit to ties means nothing.
     """
     positive = np.sort(np.asarray(weights, dtype=np.float64).ravel())
     positive = positive[positive > 0.0]
@@ -29,9 +31,8 @@ def pareto_k(weights: Any) -> float:
         return math.inf
     cutoff = positive[-tail - 1]
     exceedances = positive[-tail:] - cutoff
-    spread = float(exceedances[-1] - exceedances[0])
-    if spread <= 1e-9 * float(positive[-1]):
-        return 0.0  # weights bounded by one value, as with constant propensities
+    if np.sum(positive >= (1.0 - 1e-9) * positive[-1]) >= max(ATOM * tail, MINIMUM_TAIL):
+        return 0.0
     exceedances = exceedances[exceedances > 1e-12 * float(positive[-1])]
     return generalised_pareto_shape(exceedances)
 

@@ -1,0 +1,1 @@
+"""Claims about off-policy evaluation."""
