@@ -13,6 +13,9 @@ import numpy as np
 from envs.compiled import compiled
 
 
+LIMIT = 2000  # iterations; a few dozen suffice at a daily discount
+
+
 @compiled
 def arrive(to: Any, p: Any, values: Any, out: Any) -> None:
     """out (S + 1,) = values of afterstates; the last, churned, is 0."""
@@ -80,6 +83,15 @@ def apply_transposed(
 
 
 @compiled
+def _dot(a: Any, b: Any) -> float:
+    """Inner product in a fixed order: no BLAS threads, the same result everywhere."""
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
+
+
+@compiled
 def bicgstab(
     start: Any, columns: Any, weights: Any, to: Any, p: Any, discount: float, b: Any, x: Any,
     tolerance: float, transposed: bool,
@@ -91,29 +103,29 @@ def bicgstab(
     residual = b - product
     shadow, direction = residual.copy(), residual.copy()
     step, image = np.empty(size), np.empty(size)
-    rho = np.dot(shadow, residual)
+    rho = _dot(shadow, residual)
     worst = np.max(np.abs(residual))
-    for _ in range(2000):
+    for _ in range(LIMIT):
         if worst <= tolerance:
             break
         _multiply(start, columns, weights, to, p, discount, direction, step, arrived, transposed)
-        bottom = np.dot(shadow, step)
+        bottom = _dot(shadow, step)
         if bottom == 0.0 or rho == 0.0:  # breakdown: start again from here
             shadow[:] = residual
             direction[:] = residual
-            rho = np.dot(shadow, residual)
+            rho = _dot(shadow, residual)
             bottom = -1.0
             _multiply(start, columns, weights, to, p, discount, direction, step, arrived, transposed)
-            bottom = np.dot(shadow, step)
+            bottom = _dot(shadow, step)
         alpha = rho / bottom
         residual -= alpha * step
         x += alpha * direction
         _multiply(start, columns, weights, to, p, discount, residual, image, arrived, transposed)
-        norm = np.dot(image, image)
-        omega = np.dot(image, residual) / norm if norm > 0.0 else 0.0
+        norm = _dot(image, image)
+        omega = _dot(image, residual) / norm if norm > 0.0 else 0.0
         x += omega * residual
         residual -= omega * image
-        following = np.dot(shadow, residual)
+        following = _dot(shadow, residual)
         worst = np.max(np.abs(residual))
         if omega == 0.0:
             following = 0.0
