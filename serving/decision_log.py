@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from serving.clock import from_us, to_us
 from serving.ledger import Known
@@ -15,6 +15,18 @@ from serving.tables import decisions
 
 RESERVED = "reserved"
 """Status of a deferred contact that waits for its activation."""
+
+_NEW = insert(decisions)
+_OPEN = select(decisions).where(
+    decisions.c.customer_id.in_(bindparam("many", expanding=True)),
+    decisions.c.expires_us > bindparam("moment"),
+)
+_RESERVED = _OPEN.where(decisions.c.status == RESERVED)
+_RESERVED_BEFORE = _OPEN.where(
+    decisions.c.deferred,
+    decisions.c.seq < bindparam("before"),
+    or_(decisions.c.settled_seq >= bindparam("before"), decisions.c.status == RESERVED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +64,10 @@ class Record:
 
 def write(connection: Connection, record: Record) -> None:
     """Store a decision."""
-    connection.execute(
-        insert(decisions).values(
-            decision_id=record.decision_id,
-            seq=record.seq,
-            customer_id=record.customer_id,
-            cluster=record.cluster,
-            decided_us=to_us(record.decided_at),
-            expires_us=to_us(record.expires_at),
-            mode=record.mode,
-            policy_name=record.policy_name,
-            policy_version=record.policy_version,
-            policy_sha256=record.policy_sha256,
-            action=record.action,
-            propensity=record.propensity,
-            u=record.u,
-            eligible="|".join(record.eligible),
-            state=json.dumps(record.state),
-            observation=json.dumps(record.observation),
-            request=json.dumps(record.request),
-            answer=json.dumps(record.answer),
-            deferred=record.deferred,
-            status=record.status,
-        )
-    )
+    row = {name: getattr(record, name) for name in _PLAIN}
+    row |= {name: json.dumps(getattr(record, name)) for name in _JSON}
+    row |= {"decided_us": to_us(record.decided_at), "expires_us": to_us(record.expires_at)}
+    connection.execute(_NEW, row | {"eligible": "|".join(record.eligible)})
 
 
 def read(connection: Connection, decision_id: str) -> Record | None:
@@ -92,15 +84,9 @@ def of_customer(connection: Connection, who: Known) -> list[Record]:
 
 def reserved(connection: Connection, who: Known, moment: dt.datetime, seq: int | None = None) -> list[Record]:
     """Deferred contacts still open at a moment, as known when `seq` was drawn (None: now)."""
-    query = select(decisions).where(
-        decisions.c.customer_id.in_(who.identities), decisions.c.expires_us > to_us(moment)
-    )
-    if seq is None:
-        query = query.where(decisions.c.status == RESERVED)
-    else:
-        unsettled = or_(decisions.c.settled_seq >= seq, decisions.c.status == RESERVED)
-        query = query.where(decisions.c.deferred, decisions.c.seq < seq, unsettled)
-    return [_record(row) for row in connection.execute(query)]
+    query = _RESERVED if seq is None else _RESERVED_BEFORE
+    found = {"many": who.identities, "moment": to_us(moment), "before": seq}
+    return [_record(row) for row in connection.execute(query, found)]
 
 
 def settle(connection: Connection, decision_id: str, status: str, seq: int) -> None:
@@ -110,27 +96,19 @@ def settle(connection: Connection, decision_id: str, status: str, seq: int) -> N
     )
 
 
+_JSON = ("state", "observation", "request", "answer")
+_PLAIN = tuple(
+    field.name
+    for field in fields(Record)
+    if field.name not in (*_JSON, "decided_at", "expires_at", "eligible")
+)
+
+
 def _record(row: Row[Any]) -> Record:
     return Record(
-        decision_id=row.decision_id,
-        seq=row.seq,
-        customer_id=row.customer_id,
-        cluster=row.cluster,
         decided_at=from_us(row.decided_us),
         expires_at=from_us(row.expires_us),
-        mode=row.mode,
-        policy_name=row.policy_name,
-        policy_version=row.policy_version,
-        policy_sha256=row.policy_sha256,
-        action=row.action,
-        propensity=row.propensity,
-        u=row.u,
         eligible=tuple(row.eligible.split("|")),
-        state=json.loads(row.state),
-        observation=json.loads(row.observation),
-        request=json.loads(row.request),
-        answer=json.loads(row.answer),
-        deferred=row.deferred,
-        status=row.status,
-        settled_seq=row.settled_seq,
+        **{name: getattr(row, name) for name in _PLAIN},
+        **{name: json.loads(getattr(row, name)) for name in _JSON},
     )

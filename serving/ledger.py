@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, or_, select, tuple_, update
 
 from envs.events import Event
 from serving.clock import from_us, to_us
@@ -36,6 +36,26 @@ OWN_SOURCE = "journey"
 _AT_ONCE = 200
 _FIELDS = [field.name for field in fields(Event)]
 
+# statements of every decision, built once: building one costs more than running it
+_MANY: Any = bindparam("many", expanding=True)
+_ONE: Any = bindparam("one")
+_SEQ: Any = bindparam("before")
+_PARENT = select(identities.c.customer_id).where(identities.c.alias == _ONE)
+_ALIASES = select(identities.c.alias).where(identities.c.customer_id.in_(_MANY))
+_ALIASES_BEFORE = _ALIASES.where(identities.c.seq < _SEQ)
+_CUSTOMER = select(customers.c.customer_id).where(customers.c.customer_id == _ONE)
+_ATTRIBUTES = select(customers.c.attributes).where(customers.c.customer_id == _ONE)
+_CLUSTER = select(assignments.c.cluster).where(
+    assignments.c.customer_id == _ONE, assignments.c.bundle_sha256 == bindparam("bundle")
+)
+_SUPPRESSED = select(suppressions.c.customer_hash).where(suppressions.c.customer_hash.in_(_MANY))
+_OF_CUSTOMER = select(events).where(events.c.customer_id.in_(_MANY))
+_TIMELINE = _OF_CUSTOMER.where(events.c.retracted_seq.is_(None))
+_TIMELINE_BEFORE = _OF_CUSTOMER.where(
+    events.c.seq < _SEQ, or_(events.c.retracted_seq.is_(None), events.c.retracted_seq >= _SEQ)
+)
+_NEW_CUSTOMER, _NEW_EVENT, _NEW_ASSIGNMENT = insert(customers), insert(events), insert(assignments)
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -50,8 +70,7 @@ class Known:
 
 def root_of(connection: Connection, customer_id: str) -> str:
     """The main identity an id belongs to (itself unless it became an alias)."""
-    query = select(identities.c.customer_id)
-    while parent := connection.scalar(query.where(identities.c.alias == customer_id)):
+    while parent := connection.scalar(_PARENT, {"one": customer_id}):
         customer_id = parent
     return customer_id
 
@@ -60,10 +79,8 @@ def known(connection: Connection, customer_id: str, seq: int | None = None) -> K
     """Identities of a main identity, as known when `seq` was drawn (None: now)."""
     found, frontier = [customer_id], [customer_id]
     while frontier:
-        query = select(identities.c.alias).where(identities.c.customer_id.in_(frontier))
-        if seq is not None:
-            query = query.where(identities.c.seq < seq)
-        frontier = list(connection.scalars(query))
+        query = _ALIASES if seq is None else _ALIASES_BEFORE
+        frontier = list(connection.scalars(query, {"many": frontier, "before": seq}))
         found += frontier
     return Known(customer_id, tuple(found))
 
@@ -71,14 +88,13 @@ def known(connection: Connection, customer_id: str, seq: int | None = None) -> K
 def find(connection: Connection, customer_id: str) -> Known | None:
     """The customer an id belongs to, or None for nobody known."""
     root = root_of(connection, customer_id)
-    exists = connection.scalar(select(customers.c.customer_id).where(customers.c.customer_id == root))
-    return known(connection, root) if exists else None
+    return known(connection, root) if connection.scalar(_CUSTOMER, {"one": root}) else None
 
 
 def ensure(connection: Connection, customer_id: str, now_us: int) -> None:
     """Make sure the customer has a row."""
-    if not connection.scalar(select(customers.c.customer_id).where(customers.c.customer_id == customer_id)):
-        connection.execute(insert(customers).values(customer_id=customer_id, created_us=now_us))
+    if not connection.scalar(_CUSTOMER, {"one": customer_id}):
+        connection.execute(_NEW_CUSTOMER, {"customer_id": customer_id, "created_us": now_us})
 
 
 def merge_identities(connection: Connection, alias: str, customer_id: str, seq: int, now_us: int) -> None:
@@ -98,7 +114,7 @@ def merge_identities(connection: Connection, alias: str, customer_id: str, seq: 
 
 def attributes_of(connection: Connection, customer_id: str) -> dict[str, Any]:
     """Attributes learned so far."""
-    text = connection.scalar(select(customers.c.attributes).where(customers.c.customer_id == customer_id))
+    text = connection.scalar(_ATTRIBUTES, {"one": customer_id})
     return json.loads(text) if text else {}
 
 
@@ -113,18 +129,13 @@ def put_attributes(connection: Connection, customer_id: str, attributes: Mapping
 
 def assigned_cluster(connection: Connection, customer_id: str, bundle: str) -> str | None:
     """The cluster frozen for this customer under this bundle."""
-    return connection.scalar(
-        select(assignments.c.cluster).where(
-            assignments.c.customer_id == customer_id, assignments.c.bundle_sha256 == bundle
-        )
-    )
+    return connection.scalar(_CLUSTER, {"one": customer_id, "bundle": bundle})
 
 
 def freeze_cluster(connection: Connection, customer_id: str, bundle: str, cluster: str) -> None:
     """Remember the cluster until a new bundle."""
-    connection.execute(
-        insert(assignments).values(customer_id=customer_id, bundle_sha256=bundle, cluster=cluster)
-    )
+    row = {"customer_id": customer_id, "bundle_sha256": bundle, "cluster": cluster}
+    connection.execute(_NEW_ASSIGNMENT, row)
 
 
 # --- events -------------------------------------------------------------------------------------
@@ -135,7 +146,7 @@ def append(connection: Connection, event: Event, seq: int, now_us: int) -> None:
     row = {name: getattr(event, name) for name in _FIELDS if name not in ("occurred_at", "eligible")}
     row["occurred_us"] = to_us(event.occurred_at)
     row["eligible"] = None if event.eligible is None else "|".join(event.eligible)
-    connection.execute(insert(events).values(seq=seq, received_us=now_us, **row))
+    connection.execute(_NEW_EVENT, {"seq": seq, "received_us": now_us, **row})
 
 
 def retract(connection: Connection, where: Any, seq: int) -> list[Event]:
@@ -148,13 +159,9 @@ def retract(connection: Connection, where: Any, seq: int) -> list[Event]:
 
 def timeline(connection: Connection, who: Known, seq: int | None = None) -> list[Event]:
     """All events of a customer, as known when `seq` was drawn (None: now)."""
-    query = select(events).where(events.c.customer_id.in_(who.identities))
-    if seq is None:
-        query = query.where(events.c.retracted_seq.is_(None))
-    else:
-        unretracted = or_(events.c.retracted_seq.is_(None), events.c.retracted_seq >= seq)
-        query = query.where(events.c.seq < seq, unretracted)
-    return [to_event(row) for row in connection.execute(query)]
+    query = _TIMELINE if seq is None else _TIMELINE_BEFORE
+    rows = connection.execute(query, {"many": who.identities, "before": seq})
+    return [to_event(row) for row in rows]
 
 
 def page(
@@ -210,8 +217,7 @@ def hash_of(secret: bytes, customer_id: str) -> str:
 
 def suppressed(connection: Connection, hashes: Iterable[str]) -> set[str]:
     """Which of these hashes have a tombstone."""
-    query = select(suppressions.c.customer_hash).where(suppressions.c.customer_hash.in_(list(hashes)))
-    return set(connection.scalars(query))
+    return set(connection.scalars(_SUPPRESSED, {"many": list(hashes)}))
 
 
 def erase(connection: Connection, who: Known, hashes: Sequence[str], now_us: int) -> dict[str, int]:

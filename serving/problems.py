@@ -143,6 +143,8 @@ def of_validation(errors: Sequence[Any], instance: str | None = None) -> Problem
 
 
 def _item(error: Any) -> ProblemItem:
+    if error.get("type") == "json_invalid":
+        return ProblemItem(pointer="", detail=f"not JSON: {_plain(error['ctx']['error'])}")
     place = [str(part) for part in error.get("loc", ()) if part != "body"]
     return ProblemItem(
         pointer="".join(f"/{_plain(part)}" for part in place), detail=_plain(str(error["msg"]))

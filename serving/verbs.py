@@ -1,0 +1,143 @@
+"""`journey serve` and `journey score`: answer over HTTP, or for a table of customers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from envs.errors import UserError
+from envs.output import emit, table
+from envs.policy import load_bundle
+from serving.clock import now
+from serving.policies import Held
+from serving.scoring import read_customers, read_events, score_customers, write_steps
+from serving.settings import Settings
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    bundle: Annotated[list[Path], typer.Argument(help="Policy bundles; the first one answers.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    store: Annotated[str | None, typer.Option(help="Such as sqlite:///journey.db.")] = None,
+    mode: Annotated[str | None, typer.Option(help="live, or shadow: decide and log, never act.")] = None,
+    holdout: Annotated[float | None, typer.Option(help="Share of customers never marketed to.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of a new store's draws; default: secret.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Answer decisions over HTTP until interrupted."""
+    import uvicorn  # neither scoring nor help needs a web server
+
+    from serving.app import create_app
+
+    given = {"store": store, "mode": mode, "holdout_share": holdout, "seed": seed}
+    settings = _settings({name: value for name, value in given.items() if value is not None})
+    bundles = [load_bundle(path) for path in bundle]
+    listening = _listen(host, port)
+    app = create_app(bundles, settings)
+    where = f"http://{host if ':' not in host else f'[{host}]'}:{listening.getsockname()[1]}"
+    if host not in _LOOPBACK:
+        print(f"journey: {host} is reachable by others and requests are not authenticated", file=sys.stderr)
+    document = {
+        "url": where,
+        "docs": f"{where}/docs",
+        "store": settings.store.rsplit("@", 1)[-1],
+        "mode": settings.mode,
+        "policies": [{"name": b.manifest.name, "version": b.manifest.version} for b in bundles],
+    }
+    emit(document, as_json, lambda console: _announce(console, document))
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def score(
+    bundle: Annotated[Path, typer.Argument(help="Policy bundle.")],
+    customers: Annotated[Path, typer.Argument(help="Customers (Parquet or CSV): customer_id, attributes.")],
+    out: Annotated[Path, typer.Option(help="Next steps to write, in .parquet.")],
+    log: Annotated[Path | None, typer.Option(help="Event log of these customers.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="ISO time with its zone; default: now.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Next steps for a table of customers."""
+    if out.suffix != ".parquet":
+        raise UserError("unknown kind of file", where="--out", got=out.name, expected="a name in .parquet")
+    started, moment = time.perf_counter(), _moment(as_of)
+    held = Held(load_bundle(bundle))
+    rows = read_customers(customers)
+    counts: Counter[str] = Counter()
+
+    def counted() -> Any:
+        for row in score_customers(held, rows, read_events(log, moment), moment, seed):
+            counts[row["action"]] += 1
+            yield row
+
+    written = write_steps(counted(), out)
+    document = {
+        "steps": str(out),
+        "customers": written,
+        "as_of": moment.isoformat(),
+        "seed": seed,
+        "policy": {"name": held.name, "version": held.version, "sha256": held.sha256},
+        "actions": dict(counts.most_common()),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    shown = table(str(out), ["action", "customers"], counts.most_common())
+    emit(document, as_json, lambda console: console.print(shown))
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{name}: {first['msg']}", where="settings", got=str(first["input"])) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The bound socket, so that a taken port is told before the store is opened."""
+    family: Literal[socket.AddressFamily.AF_INET6, socket.AddressFamily.AF_INET] = (
+        socket.AF_INET6 if ":" in host else socket.AF_INET
+    )
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UserError(
+            f"cannot listen: {error.strerror or error}", where=f"{host}:{port}", hint="another --port"
+        ) from None
+    return listening
+
+
+def _announce(console: Console, document: dict[str, Any]) -> None:
+    held = ", ".join(f"{p['name']} {p['version']}" for p in document["policies"])
+    console.print(f"{held} at {document['url']}/v1 (store {document['store']}, {document['mode']})")
+    console.print(f"Documentation at {document['docs']}; Ctrl-C stops.")
+
+
+def _moment(text: str | None) -> dt.datetime:
+    if text is None:
+        return now()
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(
+            "not a time", where="--as-of", got=text, expected="2026-03-02T09:00:00+01:00"
+        ) from None
+    if moment.tzinfo is None:
+        raise UserError("time without a zone", where="--as-of", got=text, expected="an offset such as +01:00")
+    return moment.astimezone(dt.UTC)
