@@ -17,7 +17,7 @@ from envs.errors import GateError
 from envs.journey import Journey, compile_journey
 from envs.masks import legal_bits, unpack
 from envs.observation import write_observation
-from envs.replay import Plan, Replay, replay
+from envs.replay import Plan, Replay, Starts, replay
 from envs.scenario import Scenario
 from envs.simulator import load_state
 from training.ope.panel import Panel
@@ -39,14 +39,20 @@ class LoggedJourneys:
 
 
 def logged_journeys(
-    log: Columns, scenario: Scenario, plan: Plan, clusters: Any, weights: Any, discount: float = 1.0
+    log: Columns,
+    scenario: Scenario,
+    plan: Plan,
+    starts: Starts | None,
+    clusters: Any,
+    weights: Any,
+    discount: float = 1.0,
 ) -> LoggedJourneys:
     """Fold a log and cut it at its decisions. `discount` is per day, from the first decision.
 
     `clusters` (N,) in the log's customer order, `weights` (R,) of the objective. Raises
     `GateError` for a log without propensities.
     """
-    replays = list(replay(log, scenario, plan, rewards=True))
+    replays = list(replay(log, scenario, plan, starts, rewards=True))
     rows, earned = _merged(replays), np.concatenate([r.rewards for r in replays]) @ weights
     decided = (rows["primary"] == 1) & (rows["assigned"] >= 0)
     if not decided.any() or np.isnan(rows["propensity"][decided]).any():
