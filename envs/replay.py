@@ -94,6 +94,13 @@ class Plan(NamedTuple):
     everybody: bool  # all customers start on the first day
 
 
+class Starts(NamedTuple):
+    """Where each customer stands before the first event, (N,) each."""
+
+    stage: Any  # int64
+    consent: Any  # int64 bits
+
+
 @dataclass(frozen=True)
 class Replay:
     """The result for some customers."""
@@ -281,7 +288,7 @@ def _close(m: Any, price: Any, state: State, out: Rows, row: int, day: int, earn
 
 @compiled
 def _replay(
-    m: Any, price: Any, events: _Events, plan: Plan, stage: int,
+    m: Any, price: Any, events: _Events, plan: Plan, starts: Starts,
     season_start: int, low: int, high: int, out: Rows, final: Any, faults: Any, earned: Any,
 ) -> int:  # fmt: skip
     """Customers low..high-1; returns the number of rows written. `earned` (0, R): no rewards."""
@@ -295,7 +302,8 @@ def _replay(
         season = 0
         if m[SEASON_DAYS] > 0 and season_start >= 0:
             season = min(max(day - season_start, 0), m[SEASON_DAYS])
-        state = State(stage, 0, 0, m[GOODWILL_NEUTRAL], 0, 0, 0, 0, 0, 0, m[GAP_DAYS], season)
+        first, consent = starts.stage[who], starts.consent[who]
+        state = State(first, 0, 0, m[GOODWILL_NEUTRAL], 0, consent, 0, 0, 0, 0, m[GAP_DAYS], season)
         row, extra, ever = NONE, NONE, False
         stop = max(plan.last_day, events.day[end - 1] if end > n else day)
         while day <= stop:
@@ -372,11 +380,16 @@ def _replay(
 
 
 def replay(
-    log: Columns, scenario: Scenario, plan: Plan, block_rows: int = 4_000_000, rewards: bool = False
+    log: Columns,
+    scenario: Scenario,
+    plan: Plan,
+    starts: Starts | None = None,
+    block_rows: int = 4_000_000,
+    rewards: bool = False,
 ) -> Iterator[Replay]:
     """Fold a log in blocks of customers of at most about `block_rows` rows each.
 
-    `rewards`: also what each row earned, from its decision to the next.
+    Without `starts` every customer begins as one never seen: consent denied. `rewards`: also what each row earned, from its decision to the next.
     """
     journey = compile_journey(scenario, scenario.clusters[0].name)  # the rules and prices only
     machine = journey.machine
@@ -384,6 +397,9 @@ def replay(
     events = _Events(*(getattr(log, name) for name in _Events._fields))
     season = scenario.memory.opportunities.season_start
     customers = len(log.offsets) - 1
+    if starts is None:
+        begin = number[scenario.new_customer.stage]
+        starts = Starts(np.full(customers, begin, np.int64), np.zeros(customers, np.int64))
     limits = _row_limits(log, plan)
     low = 0
     while low < customers:
@@ -394,9 +410,8 @@ def replay(
         faults = np.zeros(len(FAULTS), dtype=np.int64)
         earned = np.zeros((len(out.day) if rewards else 0, len(COMPONENTS)))
         count = _replay(
-            machine, journey.packed[0].price, events, plan,
-            number[scenario.new_customer.stage], day_number(season) if season else NONE,
-            low, high, out, final, faults, earned,
+            machine, journey.packed[0].price, events, plan, starts,
+            day_number(season) if season else NONE, low, high, out, final, faults, earned,
         )  # fmt: skip
         rows = Rows(*(array[:count] for array in out))
         counted = dict(zip(FAULTS, faults.tolist(), strict=True))

@@ -18,7 +18,7 @@ from envs.model import Tables, tabulate
 from envs.parameters import Parameters, logit
 from training.cells import Cells, bernoulli
 from training.logistic import Estimate, fit_logistic
-from training.terms import MODELS, EventModel
+from training.terms import MODELS, Block, EventModel
 
 STRENGTHS = (1.0, 5.0, 25.0)
 """Multiples of the ridge that holds a cluster at the pooled estimate."""
@@ -35,7 +35,7 @@ class EventFit:
     estimate: Estimate
     trials: int
     events: int
-    never: frozenset[int]  # stages in which it never happened
+    never: frozenset[int]  # stages (opt-out: channels) in which it never happened
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,10 @@ def _fit_event(
     n, y = trials[seen].astype(np.float64), events[seen].astype(np.float64)
     if never is None:
         never = _never(model, n, y)
-    keep = ~np.isin(_stage_of(model), list(never))
-    if not keep.any() or not y[keep].sum() and centre is None:
-        never = frozenset(range(len(journey.scenario.stages)))
+    if not y.sum() and centre is None:  # it never happened at all
+        never = frozenset(range(len(_level_block(model).labels)))
+    keep = ~np.isin(_watched(model), list(never))
+    if not keep.any():
         keep = np.ones(len(seen), dtype=bool)
     penalty = model.penalty
     start = np.zeros(model.columns)
@@ -137,18 +138,23 @@ def _fit_event(
     return EventFit(model, estimate, int(n.sum()), int(y.sum()), never), never
 
 
-def _stage_of(model: EventModel) -> Any:
-    """(M,) the stage of each cell, -1 where the event has no stage term."""
-    if model.event == "response":
+def _level_block(model: EventModel) -> Block:
+    """The term whose levels are written as rates."""
+    name = "channel" if model.event in ("response", "opt_out", "resolution") else "stage"
+    return next(block for block in model.blocks if block.name == name)
+
+
+def _watched(model: EventModel) -> Any:
+    """(M,) the level that a rate of 0 may be written for, -1 where a rate is never 0."""
+    if model.event in ("response", "resolution"):
         return np.full(len(model.cells), -1)
-    block = next((b for b in model.blocks if b.name == "stage"), None)
-    return np.full(len(model.cells), -1) if block is None else block.index
+    return _level_block(model).index
 
 
 def _never(model: EventModel, n: Any, y: Any) -> frozenset[int]:
-    stage = _stage_of(model)
+    level = _watched(model)
     return frozenset(
-        int(s) for s in np.unique(stage[stage >= 0]) if n[stage == s].sum() >= WATCHED and y[stage == s].sum() == 0
+        int(s) for s in np.unique(level[level >= 0]) if n[level == s].sum() >= WATCHED and y[level == s].sum() == 0
     )
 
 
@@ -198,7 +204,38 @@ def _parameters(
     if pooled.asked.any():
         asked = group.asked[0] + 10.0 * pooled.asked[0] / pooled.asked.sum()
         known["inbound_share"] = asked / asked.sum()
-    return Parameters(**known)
+    return Parameters(**_only_possible(journey, known))
+
+
+def _only_possible(journey: Journey, known: dict[str, Any]) -> dict[str, Any]:
+    """Rates of what the scenario does not have are 0, and its odds ratios say nothing."""
+    rules, tables = journey.rules, journey.personas[0]
+    never, out = -np.inf, dict(known)
+    stage = np.arange(len(journey.scenario.stages))
+    living = stage != rules.churned
+    for name in ("purchase_stage", "churn_stage", "inbound_stage"):
+        out[name] = np.where(living, out[name], never)
+    out["advance_stage"] = np.where(tables.advance_to >= 0, out["advance_stage"], never)
+    out["lapse_stage"] = np.where(tables.lapse_to >= 0, out["lapse_stage"], never)
+    paired = np.asarray(rules.action_of) >= 0  # (T, C)
+    marketing = np.asarray(rules.is_service) == 0
+    used, replied = paired[marketing].any(axis=0), paired[~marketing].any(axis=0)
+    asked = np.isin(np.arange(len(used)), np.asarray(rules.inbox_channel))
+    admits = np.array(
+        [[t.stages is None or s.name in t.stages for s in journey.scenario.stages] for t in journey.scenario.touchpoints]
+    )
+    at = marketing[:, None] & living[None] & admits
+    out["response_channel"] = np.where(used, out["response_channel"], never)
+    out["response_touchpoint"] = np.where(at, out["response_touchpoint"], 0.0)
+    out["response_pair"] = np.where(paired & marketing[:, None], out["response_pair"], 0.0)
+    out["resolution_channel"] = np.where(replied, out["resolution_channel"], never)
+    out["resolution_pair"] = np.where(asked[:, None] & replied[None], out["resolution_pair"], 0.0)
+    out["purchase_response"] = np.where(marketing, out["purchase_response"], 0.0)
+    moving = marketing[:, None] & (tables.advance_to >= 0)[None]
+    out["advance_response"] = np.where(moving, out["advance_response"], 0.0)
+    out["value"] = np.where(living, out["value"], 0.0)
+    out["inbound_share"] = np.where(asked, out["inbound_share"], 0.0)
+    return out
 
 
 def impossible(journey: Journey) -> dict[str, Any]:
@@ -243,7 +280,8 @@ class _Read:
 
     def by_channel(self) -> Any:
         out = self.one("level") + self.block("channel")
-        return np.full(len(out), -np.inf) if self.never else out
+        out[self.never] = -np.inf
+        return out
 
     def offers(self) -> Any:
         return np.concatenate([[0.0], self.block("offer")])

@@ -211,7 +211,8 @@ def _fail(where: str, what: str, got: object = None, expected: str = "", hint: s
 def _scenario(mapping: Mapping, path: Path) -> Scenario:
     if isinstance(mapping.scenario, str):
         return load_scenario(path.parent / mapping.scenario)
-    return complete_skeleton(mapping.scenario, str(path))
+    stated = {"timezone": mapping.timezone, "currency": mapping.currency, "name": mapping.name}
+    return complete_skeleton(stated | mapping.scenario, str(path))
 
 
 def complete_skeleton(skeleton: dict[str, Any], where: str) -> Scenario:
@@ -322,8 +323,7 @@ def _check_against(mapping: Mapping, scenario: Scenario, fail: Any) -> None:
 
 
 GRID_KEYS = ("memory.engagement.points", "memory.engagement.capacity", "memory.fatigue_capacity",
-             "memory.goodwill.capacity", "memory.goodwill.neutral", "memory.inbox.patience_days",
-             "memory.inbox.expiry_days", "memory.response_window_days")  # fmt: skip
+             "memory.goodwill.capacity", "memory.goodwill.neutral", "memory.inbox.patience_days")  # fmt: skip
 
 
 def _check_grid(mapping: Mapping, scenario: Scenario, fail: Any) -> None:
