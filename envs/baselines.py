@@ -82,7 +82,7 @@ def myopic(kernel: Kernel, weights: Any, replies: Any) -> Any:
 
 def best_single_action(kernel: Kernel, weights: Any, replies: Any) -> Any:
     """The marketing action that is best when sent on every day it is legal."""
-    candidates = [_single(kernel, number, replies) for number in np.flatnonzero(_marketing(kernel))]
+    candidates = [_single(kernel, int(number), replies) for number in np.flatnonzero(_marketing(kernel))]
     if not candidates:
         return replies
     start = start_distribution(kernel)

@@ -19,8 +19,8 @@ from envs.events import KINDS, Event, Kind
 from envs.journey import Journey
 from envs.state import State
 
-_apply: Any = apply.py_func  # type: ignore[attr-defined]
-_close_day: Any = close_day.py_func  # type: ignore[attr-defined]
+_apply: Any = apply.py_func
+_close_day: Any = close_day.py_func
 
 
 @dataclass(frozen=True, slots=True)

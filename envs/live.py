@@ -22,7 +22,7 @@ from envs.scenario import QuietHours
 LIVE_RULES = (*STATE_RULES, "daily_limit", "quiet_hours", "availability", "suppression", "excluded")
 """Rule names in the order in which a blocked action is explained."""
 
-_permitted: Any = permitted.py_func  # type: ignore[attr-defined]
+_permitted: Any = permitted.py_func
 _CAP, _CALENDAR = STATE_RULES.index("cap"), STATE_RULES.index("calendar")
 
 

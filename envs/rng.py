@@ -7,6 +7,8 @@ depend on batch size or thread count. The mixer is the 64-bit finaliser of Split
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from envs.compiled import compiled
@@ -24,7 +26,7 @@ _DAY = np.uint64(0xA0761D6478BD642F)
 
 
 @compiled
-def _mix(z: int) -> int:
+def _mix(z: Any) -> Any:
     z = (z ^ (z >> _S30)) * _M1
     z = (z ^ (z >> _S27)) * _M2
     return z ^ (z >> _S31)

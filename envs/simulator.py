@@ -22,14 +22,16 @@ from envs.rng import PERSONA, START_CONSENT, START_STAGE, day_key, uniform
 from envs.scenario import COMPONENTS
 from envs.state import State
 
+_WIDE: Any = np.int64  # one width, so that compiled code is specialised once
+
 
 @compiled
 def load_state(row: Any) -> State:
     """A row of (12,) integers as a `State`."""
     return State(
-        np.int64(row[0]), np.int64(row[1]), np.int64(row[2]), np.int64(row[3]),
-        np.int64(row[4]), np.int64(row[5]), np.int64(row[6]), np.int64(row[7]),
-        np.int64(row[8]), np.int64(row[9]), np.int64(row[10]), np.int64(row[11]),
+        _WIDE(row[0]), _WIDE(row[1]), _WIDE(row[2]), _WIDE(row[3]),
+        _WIDE(row[4]), _WIDE(row[5]), _WIDE(row[6]), _WIDE(row[7]),
+        _WIDE(row[8]), _WIDE(row[9]), _WIDE(row[10]), _WIDE(row[11]),
     )  # fmt: skip
 
 
