@@ -278,7 +278,7 @@ def _close(m: Any, price: Any, state: State, out: Rows, row: int, day: int, earn
     """End a day; the row of that day learns the state its inbound hazard reads."""
     before = state
     state = close_day(m, before)
-    if row >= 0 and row < len(earned):
+    if row >= 0 and row < len(earned) and out.day[row] == day:
         add_reward(m, price, before, state, CLOSE, NONE, NONE, 0.0, earned[row])
     if row >= 0 and out.day[row] == day and out.closing[row, 0] < 0 and state.stage != m[CHURNED]:
         out.closing[row, 0], out.closing[row, 1] = state.stage, state.goodwill
@@ -389,7 +389,8 @@ def replay(
 ) -> Iterator[Replay]:
     """Fold a log in blocks of customers of at most about `block_rows` rows each.
 
-    Without `starts` every customer begins as one never seen: consent denied. `rewards`: also what each row earned, from its decision to the next.
+    Without `starts` every customer begins as one never seen: consent denied. `rewards`: also
+    what each row earned, from its decision to the next.
     """
     journey = compile_journey(scenario, scenario.clusters[0].name)  # the rules and prices only
     machine = journey.machine

@@ -127,7 +127,7 @@ def serve_one(bundle: Path, log: Path) -> dict[str, Any]:
     with served(bundle) as url:
         accepted = post(f"{url}/v1/events", events)
         request = {"customer_id": customer, "attributes": attributes, "as_of": f"{SERVED_DAY}T00:00:00Z"}
-        decision = post(f"{url}/v1/decisions", request)
+        decision: dict[str, Any] = post(f"{url}/v1/decisions", request)
     print(f"\nserved: customer {customer} of half B after {len(events)} events ({accepted})")
     kept = ("cluster", "next_step", "propensity", "reason", "expires_at", "policy")
     print(json.dumps({name: decision.get(name) for name in kept}, indent=1))
@@ -154,8 +154,8 @@ def timeline(log: Path) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
     for row, moment in zip(own[columns].to_dict("records"), own["occurred_at"], strict=True):
         known = {str(k): v for k, v in row.items() if pd.notna(v)}
         events.append(known | {"occurred_at": moment.isoformat()})
-    attributes = prepared.attributes.loc[customer]
-    return customer, events, {str(k): float(v) for k, v in attributes.items() if pd.notna(v)}
+    attributes = prepared.attributes.loc[[customer]].to_dict("records")[0]
+    return customer, events, {str(k): v for k, v in attributes.items() if pd.notna(v)}
 
 
 @contextlib.contextmanager
