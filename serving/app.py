@@ -15,6 +15,7 @@ from serving.http import Measured, ReceiveTimeout
 from serving.routes import customers, decisions, events, health, policies
 from serving.service import Service
 from serving.settings import Settings
+from serving.words import Model
 
 
 class JourneyApp(FastAPI):
@@ -27,10 +28,22 @@ class JourneyApp(FastAPI):
             schemas = document["components"]["schemas"]
             problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs")
+            _restore_examples(schemas)
             schemas["Problem"] = problem
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
         return self.openapi_schema or {}
+
+
+def _restore_examples(schemas: dict[str, Any]) -> None:
+    """The framework drops every null from the document, also where an example needs one."""
+    models = [*Model.__subclasses__()]
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        extra = model.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and "examples" in schemas.get(model.__name__, {}):
+            schemas[model.__name__]["examples"] = extra["examples"]
 
 
 def create_app(bundles: Sequence[Bundle], settings: Settings) -> FastAPI:
@@ -55,6 +68,6 @@ def create_app(bundles: Sequence[Bundle], settings: Settings) -> FastAPI:
     app.add_middleware(Measured, metrics=service.metrics)
     problems.install(app)
     for module in (decisions, events, customers, policies):
-        app.include_router(module.router, prefix="/v1", responses=problems.DOCUMENTED)
+        app.include_router(module.router, responses=problems.DOCUMENTED)
     app.include_router(health.router)
     return app

@@ -17,7 +17,7 @@ from serving.customer_contract import (
 from serving.http import ServiceOf, StrictRoute
 from serving.words import Moment
 
-router = APIRouter(prefix="/customers/{customer_id}", tags=["customers"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/customers/{customer_id}", tags=["customers"], route_class=StrictRoute)
 Id = Annotated[str, Path(min_length=1, max_length=200, examples=["c-1042"])]
 Channel = Annotated[str, Path(min_length=1, max_length=40, examples=["email"])]
 Cursor = Annotated[str | None, Query(max_length=200)]

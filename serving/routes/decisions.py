@@ -18,7 +18,7 @@ from serving.decision_contract import (
 )
 from serving.http import IdempotencyKey, ServiceOf, StrictRoute, reply
 
-router = APIRouter(tags=["decisions"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["decisions"], route_class=StrictRoute)
 DecisionId = Annotated[str, Path(min_length=1, max_length=64, examples=["d_6f1d2c9a4be84f0c9a31b7e2"])]
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Response
 from serving.event_contract import EventPost, EventsAnswer
 from serving.http import IdempotencyKey, ServiceOf, StrictRoute, reply
 
-router = APIRouter(tags=["events"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["events"], route_class=StrictRoute)
 
 
 @router.post("/events", response_model=EventsAnswer)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from serving.http import ServiceOf, StrictRoute
 from serving.policy_contract import ActivatePolicy, ClusterPath, HeldPolicies, HeldPolicy
 
-router = APIRouter(tags=["policies"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["policies"], route_class=StrictRoute)
 Name = Annotated[str, Path(min_length=1, max_length=200, examples=["omnichannel_retail"])]
 
 

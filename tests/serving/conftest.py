@@ -61,7 +61,7 @@ def at(hours: float = 0.0, days: int = 0) -> str:
 def event(kind: str, when: str, number: int = 0, customer: str = "c-1", **fields: Any) -> dict[str, Any]:
     """An event in the service's own form; its id names it."""
     return {
-        "event_id": f"{customer}-{kind}-{when}-{number}",
+        "event_id": f"{customer}-{kind}-{fields.get('channel')}-{when}-{number}",
         "source": "test",
         "customer_id": customer,
         "occurred_at": when,
