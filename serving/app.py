@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from envs.policy import Bundle
 from serving import problems
-from serving.http import Measured, ReceiveTimeout
+from serving.http import BodyLimits, Measured
 from serving.routes import customers, decisions, events, health, policies
 from serving.service import Service
 from serving.settings import Settings
@@ -60,11 +60,10 @@ def create_app(bundles: Sequence[Bundle], settings: Settings) -> FastAPI:
         version=version("journey-optimizer"),
         description="The next step of a customer's journey, with its probability and its reasons.",
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(ReceiveTimeout, seconds=settings.receive_timeout_s)
+    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, seconds=settings.receive_timeout_s)
     app.add_middleware(Measured, metrics=service.metrics)
     problems.install(app)
     for module in (decisions, events, customers, policies):

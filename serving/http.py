@@ -15,11 +15,13 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.idempotency import Reply
 from serving.metrics import Metrics
-from serving.problems import problem, respond
+from serving.problems import Problem, problem, respond
 from serving.service import Service
 
 IdempotencyKey = Annotated[
@@ -78,41 +80,47 @@ def reply(answer: Reply) -> Response:
     return Response(answer.body, media_type="application/json", headers=headers)
 
 
-class ReceiveTimeout:
-    """A request body must arrive in time: a stalled sender gets 408, not a socket for ever."""
+class BodyLimits:
+    """A request body may be so large and take so long: else 413 or 408, not a socket for ever.
 
-    def __init__(self, app: ASGIApp, seconds: float) -> None:
-        self._app, self._seconds = app, seconds
+    The framework's own limit answers in plain text, and a timeout would reach it as a 400;
+    an `HTTPException` raised while the body is read arrives as itself.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
+        self._app, self._max_bytes, self._seconds = app, max_bytes, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass through, with a limit on the wait for the whole body."""
+        """Pass through, watching the body arrive."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = complete = False
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            await respond(self._too_large(scope), {"Connection": "close"})(scope, receive, send)
+            return
+        complete, size = False, 0
         deadline = asyncio.get_running_loop().time() + self._seconds
 
-        async def timed_receive() -> Message:
-            nonlocal complete
+        async def watched_receive() -> Message:
+            nonlocal complete, size
             if complete:  # what follows is the wait for a disconnect
                 return await receive()
-            async with asyncio.timeout_at(deadline):
-                message = await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the body did not arrive within {self._seconds:g} s") from None
+            size += len(message.get("body", b""))
             complete = not message.get("more_body", False)
+            if size > self._max_bytes:
+                raise HTTPException(413, self._too_large(scope).detail)
             return message
 
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
+        await self._app(scope, watched_receive, send)
 
-        try:
-            await self._app(scope, timed_receive, watched_send)
-        except TimeoutError:
-            if started or complete:
-                raise
-            late = problem(408, f"the body did not arrive within {self._seconds:g} s", scope["path"])
-            await respond(late, {"Connection": "close"})(scope, receive, send)
+    def _too_large(self, scope: Scope) -> Problem:
+        return problem(413, f"expected at most {self._max_bytes} bytes", scope["path"])
 
 
 class Measured:
