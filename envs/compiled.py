@@ -1,15 +1,48 @@
 """One switch for compilation: a function stays callable as plain Python (`.py_func`).
 
-Caches compiled code on disk, so only the first run on a machine pays for it. A compiled
-function is typed `Any`: it takes numpy's integers wherever its signature says `int`.
+Compiled code is cached on disk, so only the first run on a machine pays for it. Numba checks
+the file of a function but not those of the functions it calls; here the cache folder is named
+after the content of all compiled sources, so old code is never run. A compiled function is
+typed `Any`: it takes numpy's integers wherever its signature says `int`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import config
+
+_CONSTANTS = ("events.py", "machine.py", "state.py", "scenario.py")  # read by compiled code
+
+
+def _cache_folder() -> Path:
+    """`__pycache__/compiled-<digest>` beside the sources."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(here.glob("*.py")):
+        source = path.read_bytes()
+        if path.name in _CONSTANTS or b"envs.compiled import" in source:
+            digest.update(source)
+    return here / "__pycache__" / f"compiled-{digest.hexdigest()[:16]}"
+
+
+def _use_cache() -> None:
+    """Point numba at the folder; an installation that cannot be written keeps its default."""
+    folder = _cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        config.CACHE_DIR = str(folder)
+
+
+_use_cache()
 
 
 def compiled(function: Callable[..., Any]) -> Any:
