@@ -55,11 +55,9 @@ def test_a_command_that_fails_takes_nothing_with_it_and_leaves_nothing(store: St
         connection.execute(insert(meta).values(key="half", value="x"))
         raise ValueError("halfway")
 
-    promises = [
-        store.submit(lambda c, n=n: c.execute(insert(meta).values(key=str(n), value="x"))) for n in range(20)
-    ]
+    promises = [store.submit(writing(str(n))) for n in range(20)]
     failed = store.submit(half)
-    promises.append(store.submit(lambda c: c.execute(insert(meta).values(key="after", value="x"))))
+    promises.append(store.submit(writing("after")))
     with pytest.raises(ValueError, match="halfway"):
         failed.result(10)
     for promise in promises:
@@ -103,9 +101,8 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'later.db'}"
     store = Store(url)
-    store.submit(
-        lambda c: c.execute(meta.update().where(meta.c.key == "schema_version").values(value="99"))
-    ).result(10)
+    version = meta.update().where(meta.c.key == "schema_version")
+    store.submit(lambda c: c.execute(version.values(value="99"))).result(10)
     store.close()
     with pytest.raises(ConfigError, match="another version"):
         Store(url)
