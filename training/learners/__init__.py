@@ -1,0 +1,1 @@
+"""The learners: one module each, with `Settings` and `learn`."""

@@ -35,9 +35,7 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Solve, then imitate."""
     single_threaded()
     torch.manual_seed(problem.seed)
-    network = PolicyNetwork(
-        problem.journey.encoding.sizes, len(problem.journey.actions), settings.hidden
-    )
+    network = PolicyNetwork(problem.journey.encoding.sizes, len(problem.journey.actions), settings.hidden)
     good, visits = targets(problem, settings.tie)
     imitate(network, problem, good, visits, settings, report)
     return Learned(network, samples=settings.steps * settings.batch)

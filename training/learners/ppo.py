@@ -8,7 +8,7 @@ learning rate that falls to zero. Each is a setting. The network is the served o
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -41,13 +41,22 @@ class Settings(Strict):
     batch: Count = 2048
     epochs: Count = 4
     learning_rate: Positive = 3e-3  # falls linearly to 0
-    entropy: Annotated[float, Field(ge=0.0)] = 0.003  # falls linearly to 0
+    entropy: Annotated[float, Field(ge=0.0)] = 0.1  # falls with the square of the time left …
+    entropy_until: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7  # … to 0 at this share of the run
     gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     clip: Positive = 0.2
     hidden: list[Annotated[int, Field(ge=4, le=1024)]] = [64, 64]
-    horizon_days: Count = 120  # a cut, bootstrapped; not an end
+    horizon: Positive = 2.0  # days to a cut, in units of 1 / (1 − γ); bootstrapped, not an end
     return_size: Positive = 2.0  # rewards are scaled so that returns are about this large
     judged_every: Count = 8  # updates between points of the learning curve
+
+    def entropy_at(self, share: float) -> float:
+        """The bonus after this share of the run.
+
+        Near-ties between a contact and wait are decided late, when the other states' choices
+        have settled; a bonus that is small from the start closes them too early.
+        """
+        return self.entropy * max(1.0 - share / self.entropy_until, 0.0) ** 2
 
 
 def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
@@ -65,11 +74,10 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
 
 def agent(problem: Problem, settings: Settings) -> CutPPO:
     """The learner before its first day."""
-    env = TrainEnv(
-        problem.journey, reward_model(problem, settings), settings.customers, settings.horizon_days,
-        problem.seed,
-    )  # fmt: skip
-    env.calibrate(settings.return_size, settings.horizon_days, problem.seed)
+    discount = problem.journey.scenario.discount
+    days = max(round(settings.horizon / (1.0 - discount)), 2)
+    env = TrainEnv(problem.journey, reward_model(problem, settings), settings.customers, days, problem.seed)
+    env.calibrate(settings.return_size, days, problem.seed)
     model = CutPPO(
         MaskableActorCriticPolicy,
         env,
@@ -77,7 +85,7 @@ def agent(problem: Problem, settings: Settings) -> CutPPO:
         n_steps=settings.steps,
         batch_size=min(settings.batch, settings.customers * settings.steps),
         n_epochs=settings.epochs,
-        gamma=problem.journey.scenario.discount,
+        gamma=discount,
         gae_lambda=settings.gae_lambda,
         clip_range=settings.clip,
         ent_coef=settings.entropy,
@@ -126,7 +134,7 @@ class OneHotFeatures(BaseFeaturesExtractor):
 class CutPPO(MaskablePPO):
     """MaskablePPO whose rollouts bootstrap all cut customers of a day in one call."""
 
-    def collect_rollouts(  # type: ignore[override]
+    def collect_rollouts(
         self, env: Any, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int,
         use_masking: bool = True,
     ) -> bool:  # fmt: skip
@@ -179,11 +187,11 @@ class Watcher(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        left = self.model._current_progress_remaining
-        self.model.ent_coef = self._settings.entropy * left
+        model = cast(CutPPO, self.model)
+        model.ent_coef = self._settings.entropy_at(1.0 - model._current_progress_remaining)
         if self._updates % self._settings.judged_every == 0:
             began = time.perf_counter()
-            value = network_value(self._problem, served_network(self._problem, self.model, self._settings))
+            value = network_value(self._problem, served_network(self._problem, model, self._settings))
             self._judging += time.perf_counter() - began
             self._report(
                 Point(
