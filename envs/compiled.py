@@ -53,3 +53,8 @@ def compiled(function: Callable[..., Any]) -> Any:
 def parallel(function: Callable[..., Any]) -> Any:
     """Compile with `prange` over both cores; loop bodies must not share state."""
     return numba.njit(cache=True, error_model="numpy", parallel=True, nogil=True)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile into each caller: for loop bodies that take many arrays."""
+    return numba.njit(inline="always", error_model="numpy")(function)

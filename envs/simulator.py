@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from envs.advance import start_state
-from envs.compiled import compiled, parallel
+from envs.compiled import compiled, inlined, parallel
 from envs.day import OUTCOMES, sample_day
 from envs.journey import Journey
 from envs.masks import legal_bits
@@ -23,6 +23,9 @@ from envs.scenario import COMPONENTS
 from envs.state import State
 
 _WIDE: Any = np.int64  # one width, so that compiled code is specialised once
+
+
+FEW = 16  # below, starting threads costs more than they save
 
 
 @compiled
@@ -60,30 +63,57 @@ def _start(
         legal[i] = legal_bits(m, state)
 
 
+@inlined
+def _advance(
+    i: int, m: Any, chance: Any, price: Any, which: int, seed: int, customers: Any,
+    days: Any, persona: Any, actions: Any, states: Any, source: Any, observations: Any,
+    legal: Any, rewards: Any, outcomes: Any, values: Any,
+) -> int:  # fmt: skip
+    """One day of customer `i`; 1 where the action is illegal (nothing happens then)."""
+    if persona[i] != which:
+        return 0
+    action = actions[i]
+    if legal[i] >> action & 1 == 0:
+        return 1
+    rewards[i, :] = 0.0
+    key = day_key(seed, customers[i], days[i])
+    after, values[i] = sample_day(
+        m, chance, price, load_state(states[i]), action, key, rewards[i], outcomes[i]
+    )
+    days[i] += 1
+    store_state(after, states[i])
+    write_observation(source, after, observations[i])
+    legal[i] = legal_bits(m, after)
+    return 0
+
+
+@compiled
+def _step_few(
+    m: Any, chance: Any, price: Any, which: int, seed: int, customers: Any,
+    days: Any, persona: Any, actions: Any, states: Any, source: Any, observations: Any,
+    legal: Any, rewards: Any, outcomes: Any, values: Any,
+) -> int:  # fmt: skip
+    illegal = 0
+    for i in range(len(actions)):
+        illegal += _advance(
+            i, m, chance, price, which, seed, customers, days, persona, actions, states, source,
+            observations, legal, rewards, outcomes, values,
+        )  # fmt: skip
+    return illegal
+
+
 @parallel
-def _step(
+def _step_many(
     m: Any, chance: Any, price: Any, which: int, seed: int, customers: Any,
     days: Any, persona: Any, actions: Any, states: Any, source: Any, observations: Any,
     legal: Any, rewards: Any, outcomes: Any, values: Any,
 ) -> int:  # fmt: skip
     illegal = 0
     for i in numba.prange(len(actions)):
-        if persona[i] != which:
-            continue
-        action = actions[i]
-        if legal[i] >> action & 1 == 0:
-            illegal += 1
-            continue
-        before = load_state(states[i])
-        rewards[i, :] = 0.0
-        key = day_key(seed, customers[i], days[i])
-        after, values[i] = sample_day(
-            m, chance, price, before, action, key, rewards[i], outcomes[i]
-        )
-        days[i] += 1
-        store_state(after, states[i])
-        write_observation(source, after, observations[i])
-        legal[i] = legal_bits(m, after)
+        illegal += _advance(
+            i, m, chance, price, which, seed, customers, days, persona, actions, states, source,
+            observations, legal, rewards, outcomes, values,
+        )  # fmt: skip
     return illegal
 
 
@@ -108,14 +138,14 @@ class Simulator:
         self.journey = journey
         self.seed = seed
         self.customers = np.arange(first_customer, first_customer + customers, dtype=np.int64)
-        self.days = np.zeros(customers, dtype=np.int64)
-        self.persona = np.zeros(customers, dtype=np.int64)
+        self.days = np.zeros(customers, dtype=np.int32)
+        self.persona = np.zeros(customers, dtype=np.int8)
         self.states = np.zeros((customers, len(State._fields)), dtype=np.int16)
         self.observations = np.zeros((customers, len(journey.encoding.names)), dtype=np.float32)
         self.legal = np.ones(customers, dtype=np.int64)
         self._rewards = np.zeros((customers, len(COMPONENTS)), dtype=np.float32)
         self._outcomes = np.zeros((customers, OUTCOMES), dtype=np.int8)
-        self._values = np.zeros(customers)
+        self._values = np.zeros(customers, dtype=np.float32)
         self._start_stages = np.cumsum(journey.start_stages)
         self._start_consents = np.cumsum(journey.start_consents)
         self._shares = np.cumsum(journey.shares)
@@ -138,11 +168,13 @@ class Simulator:
         actions = np.asarray(actions, dtype=np.int64)
         illegal = 0
         for which, packed in enumerate(self.journey.packed):
-            illegal += _step(
+            columns = (
                 packed.machine, packed.chance, packed.price, which, self.seed, self.customers,
                 self.days, self.persona, actions, self.states, self._source, self.observations,
                 self.legal, self._rewards, self._outcomes, self._values,
             )  # fmt: skip
+            step = _step_few if len(actions) < FEW else _step_many
+            illegal += step(*columns)
         if illegal:
             raise ValueError(f"{illegal} illegal actions: choose among the bits of `legal`")
         churned = self.states[:, 0] == self.journey.rules.churned
