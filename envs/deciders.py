@@ -72,7 +72,9 @@ def _part(text: str, mixed: bool) -> tuple[float, Callable[[Journey], Decider]]:
         return weight, lambda journey: _table(journey, name)
     if not Path(name).is_dir():
         hint = did_you_mean(name, list(NAMES))
-        raise UserError("no such policy", where="--policy", got=name, expected="a bundle or a name", hint=hint)
+        raise UserError(
+            "no such policy", where="--policy", got=name, expected="a bundle or a name", hint=hint
+        )
     bundle = load_bundle(name)
     return weight, lambda journey: _served(bundle, journey)
 
@@ -111,7 +113,9 @@ def _served(bundle: Bundle, journey: Journey) -> Decider:
     """What the service would do with this bundle, exploration included."""
     cluster = journey.cluster.name
     if list(journey.encoding.names) != bundle.manifest.observation:
-        raise UserError("the bundle was made for another scenario", where="--policy", got=bundle.manifest.name)
+        raise UserError(
+            "the bundle was made for another scenario", where="--policy", got=bundle.manifest.name
+        )
     policy, entry = bundle.policy(cluster), bundle.manifest.clusters[cluster]
 
     def decide(states: Any, observations: Any, legal: Any) -> Any:

@@ -50,7 +50,9 @@ def read_table(path: Path) -> pa.Table:
     if path.suffix == ".parquet":
         return _read_parquet(path)
     if not path.name.removesuffix(".gz").endswith((".csv", ".txt")):
-        raise LogError("unknown kind of file", where=str(path), expected="a name in .parquet, .csv or .csv.gz")
+        raise LogError(
+            "unknown kind of file", where=str(path), expected="a name in .parquet, .csv or .csv.gz"
+        )
     names = _csv_header(path)
     options = pa_csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
@@ -72,8 +74,9 @@ def _read_parquet(path: Path) -> pa.Table:
 
 
 def _open_text(path: Path) -> io.TextIOBase:
-    raw = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _csv_header(path: Path) -> list[str]:
@@ -81,7 +84,9 @@ def _csv_header(path: Path) -> list[str]:
         with _open_text(path) as text:
             header = next(csv.reader(text), None)
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, csv.Error) as error:
-        raise LogError("not a readable CSV", where=str(path), got=str(error), expected="UTF-8 text") from error
+        raise LogError(
+            "not a readable CSV", where=str(path), got=str(error), expected="UTF-8 text"
+        ) from error
     if not header or not any(name.strip() for name in header):
         raise LogError("empty file", where=f"{path}:1", expected="a header line and one line an event")
     doubled = [name for name in header if header.count(name) > 1]
@@ -185,7 +190,9 @@ def parse_times(column: Any, where: str, zone: str | None = None) -> Any:
             column = _localise(column, zone, where)
         return column.cast(target)
     if not (pa.types.is_string(kind) or pa.types.is_dictionary(kind) or pa.types.is_large_string(kind)):
-        raise LogError("cannot read occurred_at", where=where, got=str(kind), expected="timestamps with a zone")
+        raise LogError(
+            "cannot read occurred_at", where=where, got=str(kind), expected="timestamps with a zone"
+        )
     text = column.cast(pa.string())
     _no_missing(text, where)
     aware = pc.match_substring_regex(text, r"(Z|z|[+-]\d\d:?\d\d)$")
@@ -194,7 +201,9 @@ def parse_times(column: Any, where: str, zone: str | None = None) -> Any:
             row = pc.index(aware, False).as_py()
             raise _naive(f"{where}, event {row + 1}", text[row])
         if pc.any(aware).as_py():
-            raise LogError("times with and without an offset", where=where, expected="one way of writing them")
+            raise LogError(
+                "times with and without an offset", where=where, expected="one way of writing them"
+            )
     wanted = pa.timestamp("us", tz="UTC") if zone is None else pa.timestamp("us")
     try:
         moments = text.cast(wanted)
@@ -230,7 +239,9 @@ def _localise(column: Any, zone: str, where: str) -> Any:
     try:
         return pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="latest")
     except pa.ArrowInvalid as error:
-        raise LogError("unknown zone", where=where, got=zone, expected="a name such as Europe/Berlin") from error
+        raise LogError(
+            "unknown zone", where=where, got=zone, expected="a name such as Europe/Berlin"
+        ) from error
 
 
 def _check_kinds(log: pa.Table, where: str) -> None:

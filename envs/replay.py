@@ -15,74 +15,40 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.advance import (
-    CONTACT, INBOUND, OPT_OUT, PURCHASE, REDEMPTION, RESOLUTION, RESPONSE, STAGE, SURVEY,
-    apply, close_day,
-)  # fmt: skip
+from envs.advance import CONTACT, apply, close_day
 from envs.columns import Columns, day_number
 from envs.compiled import compiled
 from envs.events import Kind
 from envs.journey import compile_journey
 from envs.machine import (
-    ACTION_CHANNEL, ACTION_TOUCHPOINT, ADVANCE_TO, CHURNED, GAP_DAYS, GOODWILL_NEUTRAL, IS_SERVICE,
-    LAPSE_TO, OFFER_KIND, OFFER_ON_CONTACT, OFFER_TOUCHPOINT, OPEN_ACTION, OPEN_AGE, PURCHASE_TO, SEASON_DAYS,
-    WINDOW,
+    CHURNED,
+    GAP_DAYS,
+    GOODWILL_NEUTRAL,
+    IS_SERVICE,
+    OFFER_ON_CONTACT,
+    SEASON_DAYS,
 )  # fmt: skip
 from envs.masks import legal_bits
+from envs.replay_rows import (
+    AFTER_CHURN,
+    FAULTS,
+    FURTHER,
+    ILLEGAL,
+    NO_CONSENT,
+    NONE,
+    REPLACED,
+    Rows,
+    blank_rows,
+    note_contact,
+    note_outcome,
+    open_row,
+)  # fmt: skip
 from envs.rewards import CLOSE, add_reward
 from envs.scenario import COMPONENTS, Scenario
 from envs.simulator import store_state
 from envs.state import State
 
 DECISION = int(Kind.DECISION)
-NONE = -1
-MOVES = ("stay", "churn", "advance", "lapse", "other")
-STAY, LEFT, ADVANCED, LAPSED, OTHER = range(5)
-FAULTS = (
-    "contacts_without_consent",
-    "responses_without_contact",
-    "resolutions_without_request",
-    "events_after_churn",
-    "illegal_actions",
-    "late_responses",
-    "responses_to_another_contact",
-    "offers_replaced",
-    "days_with_several_purchases",
-    "further_contacts_of_a_day",
-    "opt_outs_without_contact",
-    "further_requests_of_a_day",
-    "stage_moves_outside_the_model",
-    "days_with_a_survey",
-)
-"""What replay counts; the first four are faults of a log, the others departures from the model."""
-(NO_CONSENT, NO_CONTACT, NO_REQUEST, AFTER_CHURN, ILLEGAL, LATE, ANOTHER, REPLACED, SEVERAL,
- FURTHER, UNPROMPTED, REQUESTS, OUTSIDE, SURVEYED) = range(14)  # fmt: skip
-
-
-class Rows(NamedTuple):
-    """Customer-days, (n,) each: the state before the decision, the action, its outcomes."""
-
-    customer: Any  # int32 position in `Columns.customers`
-    day: Any  # int32 local day since 1970-01-01
-    primary: Any  # int8 1: the day's decision; 0: a further contact of it
-    state: Any  # (n, 12) int16
-    assigned: Any  # int16 action of the decision row, -1 without one
-    action: Any  # int16 action whose contact went out, 0 wait
-    propensity: Any  # float32, NaN where unknown
-    decision: Any  # int64 row of the log, -1 without one
-    in_play: Any  # int32 action × window + age of the contact a response answers, -1 none
-    offer: Any  # int8 offer kind in hand today, the contact's included
-    answered: Any  # int8 1: a response to the contact in play
-    responded: Any  # int16 touchpoint responded to today, -1 none
-    opt_out: Any  # int8 -1 no trial, 0 stayed, 1 left
-    resolution: Any  # int8 -1 no trial, 0, 1 resolved
-    purchases: Any  # int16
-    value: Any  # float64 of the day's purchases
-    held: Any  # int8 offer kind that the first purchase could redeem
-    redeemed: Any  # int16 touchpoint, -1 none
-    move: Any  # int8 -1 no draw, else number in `MOVES`
-    closing: Any  # (n, 3) int16 stage, goodwill, waiting after the close; stage -1: not observed
-    inbound: Any  # int8 channel of the new request, -1 none
 
 
 class Plan(NamedTuple):
@@ -109,138 +75,6 @@ class Replay:
     final: Any  # (n, 12) int16 state after each customer's last event
     faults: dict[str, int]
     rewards: Any = None  # (n, R) float64 components each row earned, where asked for
-
-
-def blank_rows(n: int) -> Rows:
-    """Arrays for n rows."""
-    i8, i16, i32, i64 = np.int8, np.int16, np.int32, np.int64
-    return Rows(
-        np.empty(n, i32), np.empty(n, i32), np.empty(n, i8), np.empty((n, 12), i16), np.empty(n, i16),
-        np.empty(n, i16), np.empty(n, np.float32), np.empty(n, i64), np.empty(n, i32), np.empty(n, i8),
-        np.empty(n, i8), np.empty(n, i16), np.empty(n, i8), np.empty(n, i8), np.empty(n, i16),
-        np.empty(n, np.float64), np.empty(n, i8), np.empty(n, i16), np.empty(n, i8), np.empty((n, 3), i16),
-        np.empty(n, i8),
-    )  # fmt: skip
-
-
-@compiled
-def _open(
-    m: Any, state: State, out: Rows, row: int, who: int, day: int, primary: int,
-    assigned: int, propensity: float, decision: int,
-) -> None:  # fmt: skip
-    """A fresh row: nothing has happened yet."""
-    out.customer[row], out.day[row], out.primary[row] = who, day, primary
-    store_state(state, out.state[row])
-    out.assigned[row], out.action[row], out.propensity[row] = assigned, 0, propensity
-    out.decision[row], out.in_play[row] = decision, NONE
-    if state.open_contact > 0:
-        opened = state.open_contact
-        out.in_play[row] = m[m[OPEN_ACTION] + opened] * m[WINDOW] + m[m[OPEN_AGE] + opened]
-    out.offer[row], out.answered[row], out.responded[row] = m[m[OFFER_KIND] + state.offer], 0, NONE
-    out.opt_out[row], out.resolution[row] = NONE, NONE
-    out.purchases[row], out.value[row], out.held[row], out.redeemed[row] = 0, 0.0, 0, NONE
-    out.move[row] = STAY if primary == 1 else NONE
-    out.closing[row, 0], out.closing[row, 1], out.closing[row, 2] = NONE, NONE, NONE
-    out.inbound[row] = NONE
-
-
-@compiled
-def _contact(
-    m: Any, before: State, after: State, action: int, channel: int,
-    out: Rows, row: int,
-) -> None:  # fmt: skip
-    """The row's contact went out: its trials begin."""
-    out.action[row] = action
-    out.offer[row] = m[m[OFFER_KIND] + after.offer]
-    if before.consent >> channel & 1 == 1:
-        out.opt_out[row] = 0
-    if m[m[IS_SERVICE] + m[m[ACTION_TOUCHPOINT] + action]] == 0:
-        out.in_play[row] = action * m[WINDOW]
-    elif before.inbox > 0:
-        out.resolution[row] = 0
-
-
-@compiled
-def _respond(
-    m: Any, touchpoint: int, ever: bool, out: Rows, row: int, extra: int, faults: Any
-) -> None:
-    """A response: to the contact in play, the further contact of today, or neither."""
-    for candidate in (row, extra):
-        if candidate < 0 or out.in_play[candidate] < 0:
-            continue
-        played = m[m[ACTION_TOUCHPOINT] + out.in_play[candidate] // m[WINDOW]]
-        if touchpoint == NONE or touchpoint == played:
-            out.answered[candidate] = 1
-            if row >= 0:
-                out.responded[row] = played
-            return
-    if not ever:
-        faults[NO_CONTACT] += 1
-    elif row >= 0 and out.in_play[row] >= 0:
-        faults[ANOTHER] += 1
-    else:
-        faults[LATE] += 1
-    if row >= 0 and touchpoint >= 0:
-        out.responded[row] = touchpoint
-
-
-@compiled
-def _move(m: Any, level: int, out: Rows, row: int) -> int:
-    """Which of the competing moves a logged stage is, seen from the day's first stage."""
-    stage = out.state[row, 0]
-    if level == m[CHURNED]:
-        return LEFT
-    if level == m[m[ADVANCE_TO] + stage]:
-        return ADVANCED
-    return LAPSED if level == m[m[LAPSE_TO] + stage] else OTHER
-
-
-@compiled
-def _outcome(
-    m: Any, before: State, after: State, kind: int, touchpoint: int,
-    channel: int, level: int, value: float, ever: bool, out: Rows, row: int, extra: int, faults: Any,
-) -> None:  # fmt: skip
-    """Write one event, already applied, into the day's row."""
-    if kind == RESPONSE:
-        _respond(m, touchpoint, ever, out, row, extra, faults)
-        return
-    if kind == RESOLUTION and before.inbox == 0:
-        faults[NO_REQUEST] += 1
-    if kind == SURVEY:
-        faults[SURVEYED] += 1
-    if row < 0:
-        return
-    latest = extra if extra >= 0 else row
-    if kind == OPT_OUT:
-        for candidate in (latest, row):
-            if m[m[ACTION_CHANNEL] + out.action[candidate]] == channel and out.opt_out[candidate] >= 0:
-                out.opt_out[candidate] = 1
-                return
-        faults[UNPROMPTED] += before.consent != after.consent
-    elif kind == RESOLUTION:
-        if out.resolution[latest] == 0:
-            out.resolution[latest] = 1
-    elif kind == PURCHASE:
-        if out.purchases[row] == 0 and m[m[OFFER_TOUCHPOINT] + before.offer] >= 0:
-            out.held[row] = m[m[OFFER_KIND] + before.offer]
-        faults[SEVERAL] += out.purchases[row] == 1
-        out.purchases[row] += 1
-        out.value[row] += value
-        if m[m[PURCHASE_TO] + before.stage] >= 0 and out.move[row] == STAY:
-            out.move[row] = NONE  # the rule-based move replaces the day's draw
-    elif kind == REDEMPTION:
-        out.redeemed[row] = touchpoint
-    elif kind == STAGE:
-        if level != before.stage and out.move[row] == STAY:
-            out.move[row] = _move(m, level, out, row)
-            faults[OUTSIDE] += out.move[row] == OTHER
-    elif kind == INBOUND:
-        faults[REQUESTS] += out.inbound[row] >= 0
-        if out.inbound[row] < 0:
-            if out.closing[row, 0] < 0:  # before the close: the hazard's state is the present one
-                out.closing[row, 0], out.closing[row, 1] = before.stage, before.goodwill
-                out.closing[row, 2] = before.inbox > 0
-            out.inbound[row] = channel
 
 
 @compiled
@@ -319,7 +153,7 @@ def _replay(
                 due = n == cut if cut >= 0 else events.second[n] >= plan.at
                 if pending and due and state.stage != m[CHURNED]:
                     explicit = n == cut and kind == DECISION
-                    _open(
+                    open_row(
                         m, state, out, count, who, day, 1,
                         events.action[n] if explicit else NONE,
                         events.propensity[n] if explicit else np.nan,
@@ -352,15 +186,15 @@ def _replay(
                     if row >= 0:
                         expected = n == cut or out.assigned[row] == action
                         if action > 0 and expected and out.action[row] == 0:
-                            _contact(m, before, state, action, channel, out, row)
+                            note_contact(m, before, state, action, channel, out, row)
                         elif action > 0 and modelled and before.stage != m[CHURNED]:
                             faults[FURTHER] += 1
-                            _open(m, before, out, count, who, day, 0, NONE, np.nan, NONE)
+                            open_row(m, before, out, count, who, day, 0, NONE, np.nan, NONE)
                             out.in_play[count] = NONE
-                            _contact(m, before, state, action, channel, out, count)
+                            note_contact(m, before, state, action, channel, out, count)
                             extra, count = count, count + 1
                 else:
-                    _outcome(
+                    note_outcome(
                         m, before, state, kind, touchpoint, channel, level,
                         events.value[n], ever, out, row, extra, faults,
                     )  # fmt: skip
@@ -368,7 +202,7 @@ def _replay(
             if today and n == end:
                 store_state(state, final[who - low])
             if pending and state.stage != m[CHURNED]:
-                _open(m, state, out, count, who, day, 1, NONE, np.nan, NONE)
+                open_row(m, state, out, count, who, day, 1, NONE, np.nan, NONE)
                 row, extra, count = count, NONE, count + 1
             if n == end and state.stage == m[CHURNED]:
                 break
@@ -422,7 +256,8 @@ def replay(
 
 def _row_limits(log: Columns, plan: Plan) -> Any:
     """(N,) cumulative upper bounds of the rows: days of the window, and a contact may add one."""
-    first = np.where(np.diff(log.offsets) > 0, log.day[np.minimum(log.offsets[:-1], log.events - 1)], plan.first_day)
+    entry = log.day[np.minimum(log.offsets[:-1], log.events - 1)]
+    first = np.where(np.diff(log.offsets) > 0, entry, plan.first_day)
     if plan.everybody:
         first = np.minimum(first, plan.first_day)
     days = np.maximum(plan.last_day - np.maximum(first, plan.first_day) + 1, 0)

@@ -19,11 +19,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from envs.deciders import Decider, draw
 from envs.columns import NONE
 from envs.day import (
-    OUT_INBOUND, OUT_OPT_OUT, OUT_PURCHASE, OUT_REDEMPTION, OUT_RESOLUTION, OUT_RESPONSE, OUT_STAGE,
+    OUT_INBOUND,
+    OUT_OPT_OUT,
+    OUT_PURCHASE,
+    OUT_REDEMPTION,
+    OUT_RESOLUTION,
+    OUT_RESPONSE,
+    OUT_STAGE,
 )  # fmt: skip
+from envs.deciders import Decider, draw
 from envs.events import Kind
 from envs.journey import Journey
 from envs.log import ELIGIBLE_SEPARATOR, LOG_SCHEMA, LogWriter
@@ -59,7 +65,12 @@ class _Events:
         """One kind of event for customers `who`; names are given as numbers."""
         part = np.full((8, len(who)), NONE, dtype=np.int64)
         part[WHO], part[DAY], part[SECOND], part[KIND] = who, day, second, int(kind)
-        for position, name in ((TOUCHPOINT, "touchpoint"), (CHANNEL, "channel"), (OUTCOME, "outcome"), (LEGAL, "legal")):
+        for position, name in (
+            (TOUCHPOINT, "touchpoint"),
+            (CHANNEL, "channel"),
+            (OUTCOME, "outcome"),
+            (LEGAL, "legal"),
+        ):
             if name in columns:
                 part[position] = columns[name]
         self._parts.append(part)
@@ -126,9 +137,19 @@ def _one_day(
     actions[alive] = chosen
     result = simulator.step(actions)
     outcome, value = result.outcomes[alive], result.values[alive]
-    touchpoint, channel = np.asarray(rules.action_touchpoint)[chosen], np.asarray(rules.action_channel)[chosen]
+    touchpoint, channel = (
+        np.asarray(rules.action_touchpoint)[chosen],
+        np.asarray(rules.action_channel)[chosen],
+    )
     events.add(
-        who, day, noon, Kind.DECISION, touchpoint=touchpoint, channel=channel, legal=legal, propensity=propensity
+        who,
+        day,
+        noon,
+        Kind.DECISION,
+        touchpoint=touchpoint,
+        channel=channel,
+        legal=legal,
+        propensity=propensity,
     )
     marketing = (chosen > 0) & (np.asarray(rules.is_service)[touchpoint] == 0)
     answered = np.where(marketing, channel, np.asarray(rules.action_channel)[np.maximum(opened, 0)])
@@ -203,8 +224,13 @@ def _eligible(journey: Journey, legal: Any) -> Any:
     """Legal action keys of decisions; -1 is null."""
     sets, codes = np.unique(legal, return_inverse=True)
     keys = [action.key for action in journey.actions]
-    names = [ELIGIBLE_SEPARATOR.join(k for a, k in enumerate(keys) if bits >> a & 1) for bits in sets.tolist()]
-    return _names(np.where(legal >= 0, codes, NONE), ["" if bits < 0 else n for bits, n in zip(sets, names, strict=True)])
+    names = [
+        ELIGIBLE_SEPARATOR.join(k for a, k in enumerate(keys) if bits >> a & 1) for bits in sets.tolist()
+    ]
+    return _names(
+        np.where(legal >= 0, codes, NONE),
+        ["" if bits < 0 else n for bits, n in zip(sets, names, strict=True)],
+    )
 
 
 def _moments(span: Span, zone: str, day: Any, second: Any) -> Any:

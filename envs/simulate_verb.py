@@ -38,7 +38,9 @@ def simulate(
     started = time.perf_counter()
     behavior = deciders(policy)
     journeys = [compile_journey(problem, c.name) for c in problem.clusters]
-    counts = write_simulated_log(out, [(j, behavior(j)) for j in tracked(journeys, "preparing")], span, policy)
+    counts = write_simulated_log(
+        out, [(j, behavior(j)) for j in tracked(journeys, "preparing")], span, policy
+    )
     document = {
         "scenario": problem.name,
         "scenario_hash": problem.digest(),
@@ -64,4 +66,6 @@ def _first_day(scenario: Scenario, stated: str | None) -> dt.date:
     try:
         return dt.date.fromisoformat(stated)
     except ValueError:
-        raise UserError("not a date", where="--first-day", got=stated, expected="such as 2026-01-05") from None
+        raise UserError(
+            "not a date", where="--first-day", got=stated, expected="such as 2026-01-05"
+        ) from None

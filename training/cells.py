@@ -15,12 +15,26 @@ from envs.chances import response_index
 from envs.compiled import compiled
 from envs.journey import Journey
 from envs.machine import (
-    ADVANCE_TO, CHANNELS, FATIGUES, GOODWILL_NEUTRAL, GOODWILLS, INBOX_CHANNEL, LAPSE_TO, OFFERS,
+    ADVANCE_TO,
+    GOODWILLS,
+    INBOX_CHANNEL,
+    LAPSE_TO,
+    OFFERS,
 )  # fmt: skip
 from envs.model import Tables
-from envs.replay import ADVANCED, LAPSED, LEFT, OTHER, Rows
+from envs.replay_rows import ADVANCED, LAPSED, LEFT, OTHER, Rows
 
-EVENTS = ("response", "opt_out", "resolution", "purchase", "churn", "advance", "lapse", "inbound", "redemption")
+EVENTS = (
+    "response",
+    "opt_out",
+    "resolution",
+    "purchase",
+    "churn",
+    "advance",
+    "lapse",
+    "inbound",
+    "redemption",
+)
 """Bernoulli events, each with `(trials, events)` arrays of the shape of its table."""
 
 

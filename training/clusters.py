@@ -55,7 +55,10 @@ def _by_column(spec: Clusters, attributes: pd.DataFrame) -> Clustering:
     number = {name: i for i, name in enumerate(order)}
     labels = raw.map(lambda value: number[names[value]] if value in names else number[default])
     return Clustering(
-        tuple(order), labels.to_numpy(np.int64), Assignment(default=default, column=column), {n: {} for n in order}
+        tuple(order),
+        labels.to_numpy(np.int64),
+        Assignment(default=default, column=column),
+        {n: {} for n in order},
     )
 
 
@@ -70,7 +73,9 @@ def _by_means(spec: Clusters, attributes: pd.DataFrame, k: int, seed: int) -> Cl
     frame = attributes[wanted]
     if any(frame[name].dtype == object for name in wanted):
         text = [name for name in wanted if frame[name].dtype == object]
-        raise LogError("not a number", where="clusters.find", got=", ".join(text), expected="kind: number or equals")
+        raise LogError(
+            "not a number", where="clusters.find", got=", ".join(text), expected="kind: number or equals"
+        )
     values = frame.to_numpy(dtype=float)
     usable = np.isfinite(values).all(axis=1)
     if usable.sum() < k:
@@ -98,10 +103,11 @@ def _by_means(spec: Clusters, attributes: pd.DataFrame, k: int, seed: int) -> Cl
             centers={name: centers[name] for name in names if name in centers},
         ),
     )
-    described = {
-        name: {a: float(np.nanmean(values[labels == i, j])) for j, a in enumerate(wanted)}
-        if np.isfinite(values[labels == i]).any()
-        else {}
-        for i, name in enumerate(names)
-    }
+    described = {name: _means(values[labels == i], wanted) for i, name in enumerate(names)}
     return Clustering(tuple(names), labels, assignment, described)
+
+
+def _means(values: Any, names: list[str]) -> dict[str, float]:
+    """Mean of each attribute among those who have it."""
+    known = [values[np.isfinite(values[:, j]), j] for j in range(len(names))]
+    return {name: float(column.mean()) for name, column in zip(names, known, strict=True) if len(column)}

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from envs.behavior import Behavior
 from envs.errors import LogError
 from envs.journey import Journey, compile_journey
-from envs.behavior import Behavior
 from envs.parameters import Parameters, from_behavior, to_behavior
 from envs.scenario import Cluster, Scenario, Start
 from envs.scenario_file import load_scenario, write_scenario
@@ -132,13 +132,18 @@ def _populated(clustering: Clustering, cells: Cells) -> Clustering:
     sizes = cells.customers[:K] + cells.customers[K:]
     empty = [name for name, size in zip(clustering.names, sizes, strict=True) if not size]
     if empty:
-        raise LogError("cluster without a modelled customer", got=", ".join(empty), expected="clusters in the log")
+        raise LogError(
+            "cluster without a modelled customer", got=", ".join(empty), expected="clusters in the log"
+        )
     return clustering
 
 
 def _prior(prepared: Prepared, journey: Journey) -> Parameters | None:
     """The behaviour the mapping's scenario file states; none where it is only a skeleton."""
-    if isinstance(prepared.loaded.mapping.scenario, dict) and "clusters" not in prepared.loaded.mapping.scenario:
+    if (
+        isinstance(prepared.loaded.mapping.scenario, dict)
+        and "clusters" not in prepared.loaded.mapping.scenario
+    ):
         return None
     return from_behavior(journey.cluster.behavior, journey.scenario, journey.rules)
 
@@ -195,8 +200,12 @@ def _label(base: Scenario, name: str) -> str:
 
 def _start(scenario: Scenario, cells: Cells) -> Start:
     customers = max(int(cells.customers[0]), 1)
-    stages = {s.name: float(n) / customers for s, n in zip(scenario.stages, cells.stages[0], strict=True) if n}
-    consent = {c.name: float(n) / customers for c, n in zip(scenario.channels, cells.consents[0], strict=True)}
+    stages = {
+        s.name: float(n) / customers for s, n in zip(scenario.stages, cells.stages[0], strict=True) if n
+    }
+    consent = {
+        c.name: float(n) / customers for c, n in zip(scenario.channels, cells.consents[0], strict=True)
+    }
     return Start(stages=stages, consent=consent)
 
 

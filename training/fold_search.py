@@ -109,7 +109,10 @@ def judged(skip: frozenset[str]) -> tuple[str, ...]:
 def count_log(
     prepared: Prepared, journey: Journey, clusterings: list[Clustering], held_out: Any
 ) -> tuple[list[Cells], list[dict[str, int]]]:
-    """One replay into cells of every clustering: groups are clusters, then their held-out halves; and its faults."""
+    """One replay into cells of every clustering, and its faults.
+
+    Groups are the clusters, then their held-out halves.
+    """
     cells = [blank_cells(journey, 2 * len(c.names)) for c in clusterings]
     groups = [c.labels + held_out * len(c.names) for c in clusterings]
     faults = []

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from envs.errors import GateError
 from envs.events import Kind
-from envs.replay import FAULTS, replay
+from envs.replay import replay
+from envs.replay_rows import FAULTS
 from training.prepare import Prepared
 
 TREATED = {
@@ -142,7 +143,9 @@ def report_of(prepared: Prepared, counts_of_blocks: Iterable[dict[str, int]]) ->
             [c.name for c in prepared.loaded.scenario.channels],
         ),
         findings=tuple(
-            _finding(name, count, prepared.raw_rows, mapping.max_share) for name, count in counts.items() if count
+            _finding(name, count, prepared.raw_rows, mapping.max_share)
+            for name, count in counts.items()
+            if count
         ),
         max_share=mapping.max_share,
         decisions=int(ours.sum()),
@@ -171,6 +174,6 @@ def _tally(numbers: Any, names: list[str]) -> dict[str, int]:
 
 
 def _other_currencies(prepared: Prepared) -> int:
-    column = prepared.log["currency"].cast("string")
-    other = pc.not_equal(column, prepared.loaded.mapping.currency)
-    return pc.sum(other).as_py() or 0
+    counts = pc.value_counts(prepared.log["currency"]).to_pylist()
+    own = (None, prepared.loaded.mapping.currency)
+    return sum(entry["counts"] for entry in counts if entry["values"] not in own)

@@ -14,6 +14,8 @@ import numpy as np
 
 from envs.parameters import sigmoid
 
+MOST_STEPS = 60
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -37,7 +39,8 @@ def fit_logistic(
     value = _objective(X, trials, events, penalty, centre, beta)
     information = np.diag(penalty)
     iterations = 0
-    for iterations in range(1, 61):
+    while iterations < MOST_STEPS:
+        iterations += 1
         p = sigmoid(X @ beta)
         gradient = X.T @ (events - trials * p) - penalty * (beta - centre)
         information = (X * (trials * p * (1.0 - p))[:, None]).T @ X + np.diag(penalty)

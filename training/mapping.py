@@ -294,13 +294,9 @@ def _check_against(mapping: Mapping, scenario: Scenario, fail: Any) -> None:
     channels = [c.name for c in scenario.channels]
     for channel, consent in mapping.initial_consent.items():
         if channel not in channels:
-            raise fail(
-                "initial_consent: unknown channel", got=channel, hint=did_you_mean(channel, channels)
-            )
+            raise fail("initial_consent: unknown channel", got=channel, hint=did_you_mean(channel, channels))
         if consent.state != "denied" and not consent.legal_basis:
-            raise fail(
-                f"initial_consent.{channel}.legal_basis: missing", expected="why contact was allowed"
-            )
+            raise fail(f"initial_consent.{channel}.legal_basis: missing", expected="why contact was allowed")
         if (consent.state == "column") != (consent.column is not None):
             raise fail(f"initial_consent.{channel}", expected="state: column together with column: NAME")
     if mapping.timezone != scenario.timezone:
@@ -309,7 +305,9 @@ def _check_against(mapping: Mapping, scenario: Scenario, fail: Any) -> None:
         raise fail("currency differs from the scenario's", got=mapping.currency, expected=scenario.currency)
     calendar = scenario.memory.opportunities.every == "calendar"
     if mapping.decisions.source == "calendar" and not calendar:
-        raise fail("decisions.source: calendar", expected="memory.opportunities.every: calendar in the scenario")
+        raise fail(
+            "decisions.source: calendar", expected="memory.opportunities.every: calendar in the scenario"
+        )
     if mapping.window.start == "window" and mapping.window.first_day is None:
         raise fail("window.first_day: missing", expected="the day on which everybody starts")
     if mapping.clusters.column and mapping.clusters.find:
@@ -318,7 +316,11 @@ def _check_against(mapping: Mapping, scenario: Scenario, fail: Any) -> None:
     wanted = mapping.clusters.find.attributes if mapping.clusters.find else []
     for name in (*wanted, *([mapping.clusters.column] if mapping.clusters.column else [])):
         if name not in known:
-            raise fail("clusters: unknown attribute", got=name, expected=", ".join(sorted(known)) or "customers.attributes")
+            raise fail(
+                "clusters: unknown attribute",
+                got=name,
+                expected=", ".join(sorted(known)) or "customers.attributes",
+            )
     _check_grid(mapping, scenario, fail)
 
 

@@ -42,7 +42,8 @@ def read_raw(paths: Sequence[Path], loaded: LoadedMapping) -> RawLog:
         logs = [as_log(table, str(path), mapping.time.zone) for path, table in tables]
         return RawLog(pa.concat_tables(logs).unify_dictionaries(), rows, 0)
     lookups = {
-        name: _lookup(spec, find_beside(spec.file, paths[0], loaded.folder)) for name, spec in mapping.tables.items()
+        name: _lookup(spec, find_beside(spec.file, paths[0], loaded.folder))
+        for name, spec in mapping.tables.items()
     }
     parts, unmatched = [], 0
     for path, table in tables:
@@ -75,9 +76,7 @@ def _lookup(spec: Table, path: Path) -> Any:
     return whole
 
 
-def _events(
-    path: Path, table: Any, loaded: LoadedMapping, lookups: dict[str, Any]
-) -> tuple[list[Any], int]:
+def _events(path: Path, table: Any, loaded: LoadedMapping, lookups: dict[str, Any]) -> tuple[list[Any], int]:
     """One table an event rule, and the number of raw rows no rule matched."""
     if table.num_rows == 0:
         raise LogError("empty log", where=str(path), expected="at least one event")
@@ -199,13 +198,20 @@ def _times(time: Time, rows: Any, where: str) -> Any:
     if time.format == "iso":
         return parse_times(column, where, time.zone)
     text = _flat(_text(column))
-    unit = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "hours_since": 3_600_000_000, "days_since": 86_400_000_000}
+    unit = {
+        "epoch_s": 1_000_000,
+        "epoch_ms": 1_000,
+        "hours_since": 3_600_000_000,
+        "days_since": 86_400_000_000,
+    }
     try:
         if time.format not in unit:
             return parse_times(pc.strptime(text, format=time.format, unit="us"), where, time.zone)
         steps = pc.multiply(text.cast(pa.float64()), float(unit[time.format])).cast(pa.int64(), safe=False)
     except pa.ArrowInvalid as error:
-        raise LogError(f"cannot read {time.column}", where=where, got=str(error), expected=time.format) from error
+        raise LogError(
+            f"cannot read {time.column}", where=where, got=str(error), expected=time.format
+        ) from error
     if steps.null_count:
         row = pc.index(pc.is_null(steps), True).as_py()
         raise LogError("event without a time", where=f"{where}, row {row + 1}", expected=time.column)

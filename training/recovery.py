@@ -57,13 +57,19 @@ def recovery(truth: Scenario, fitted: Scenario, cluster: str, objective: str | N
 
 
 def _as_in(true: Kernel, model: Kernel, actions: Any) -> Any:
-    """The plan by the true kernel's consent patterns; one the model never reaches takes the
-    plan of the largest pattern that allows no more."""
+    """The plan by the true kernel's consent patterns.
+
+    A pattern that the model never reaches takes the plan of the largest one that allows no more.
+    """
     known = {int(pattern): m for m, pattern in enumerate(model.consents)}
     rows = []
     for pattern in true.consents.tolist():
         below = [p for p in known if p & ~pattern == 0]
-        rows.append(actions[known[max(below, key=lambda p: (p.bit_count(), p))]] if below else np.zeros_like(actions[0]))
+        rows.append(
+            actions[known[max(below, key=lambda p: (p.bit_count(), p))]]
+            if below
+            else np.zeros_like(actions[0])
+        )
     return np.array(rows)
 
 
@@ -80,5 +86,3 @@ def probability_errors(
             errors[event] = float(np.abs(p - q)[enough].max())
             compared[event] = int(enough.sum())
     return errors, compared
-
-

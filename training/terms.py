@@ -83,9 +83,7 @@ class _Grid:
         )
         self.touchpoint = np.asarray(self.rules.action_touchpoint)
         self.channel = np.asarray(self.rules.action_channel)
-        self.pairs = tuple(
-            f"{a}:{b}" for a in self.touchpoints for b in self.channels
-        )
+        self.pairs = tuple(f"{a}:{b}" for a in self.touchpoints for b in self.channels)
         self.by_stage = tuple(f"{a} in {b}" for a in self.touchpoints for b in self.stages)
 
     def column(self, k: Any) -> tuple[Any, Any, Any]:

@@ -100,7 +100,7 @@ def test_the_state_of_a_row_is_the_scalar_fold_of_what_happened_before_its_decis
             today = [e for e in mine if fold.local_date(e.occurred_at) == date]
             decisions = [e for e in today if e.kind == "decision"]
             ours = [e for e in today if e.kind == "contact" and e.touchpoint]
-            cut = (decisions or ours or [None])[0]
+            cut = next(iter(decisions or ours), None)
             moment = dt.datetime.combine(date, at, fold.zone)
             before = [
                 e
