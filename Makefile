@@ -27,7 +27,7 @@ proof: .venv/.dev  ## the long statistical studies, resumable, one row a finishe
 	$(BIN)/python -m training.proof
 
 bench: .venv/.dev  ## the benchmarks, each one table with its peers
-	for table in experiments/benchmarks/*.py; do $(BIN)/python $$table || exit 1; done
+	for table in simulation solving fit; do $(BIN)/python -m experiments.benchmarks.$$table || exit 1; done
 
 lint: .venv/.dev  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -27,9 +27,9 @@ from envs.machine import (
     INBOX_CHANNEL,
     IS_SERVICE,
     LAPSE_TO,
-    OFFERS,
     OFFER_KIND,
     OFFER_TOUCHPOINT,
+    OFFERS,
     PURCHASE_TO,
     SIZES,
     STRIDES,
@@ -48,9 +48,11 @@ def decode(m: Any, index: int, consent: int) -> State:
     """Kernel index and consent bits → state."""
     s, n = m[STRIDES], m[SIZES]
     return State(
-        index // m[s + 0] % m[n + 0], index // m[s + 1] % m[n + 1], index // m[s + 2] % m[n + 2], index // m[s + 3] % m[n + 3],
+        index // m[s] % m[n], index // m[s + 1] % m[n + 1], index // m[s + 2] % m[n + 2],
+        index // m[s + 3] % m[n + 3],
         index // m[s + 4] % m[n + 4], consent, index // m[s + 6] % m[n + 6], index // m[s + 7] % m[n + 7],
-        index // m[s + 8] % m[n + 8], index // m[s + 9] % m[n + 9], index // m[s + 10] % m[n + 10], index // m[s + 11] % m[n + 11],
+        index // m[s + 8] % m[n + 8], index // m[s + 9] % m[n + 9],
+        index // m[s + 10] % m[n + 10], index // m[s + 11] % m[n + 11],
     )  # fmt: skip
 
 
@@ -61,9 +63,9 @@ def encode(m: Any, state: State) -> int:
     if state.stage == m[CHURNED]:
         return m[s] * m[m[SIZES]]
     return (
-        state.stage * m[s + 0] + state.engagement * m[s + 1] + state.fatigue * m[s + 2] + state.goodwill * m[s + 3]
-        + state.inbox * m[s + 4] + state.offer * m[s + 6] + state.open_contact * m[s + 7] + state.caps * m[s + 8]
-        + state.idle * m[s + 9] + state.gap * m[s + 10] + state.day * m[s + 11]
+        state.stage * m[s] + state.engagement * m[s + 1] + state.fatigue * m[s + 2]
+        + state.goodwill * m[s + 3] + state.inbox * m[s + 4] + state.offer * m[s + 6]
+        + state.open_contact * m[s + 7] + state.caps * m[s + 8] + state.idle * m[s + 9] + state.gap * m[s + 10] + state.day * m[s + 11]
     )  # fmt: skip
 
 

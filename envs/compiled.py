@@ -39,7 +39,7 @@ def _use_cache() -> None:
     except OSError:
         return
     if os.access(folder, os.W_OK):
-        config.CACHE_DIR = str(folder)
+        config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
 
 
 _use_cache()

@@ -116,7 +116,9 @@ class Fold:
             level = _survey_level(event)
         needs_channel = kind in (Kind.CONTACT, Kind.OPT_IN, Kind.OPT_OUT, Kind.INBOUND)
         if (kind is Kind.STAGE and level < 0) or (needs_channel and channel < 0):
-            raise LogError(f"{event.kind} without its name", where=event.event_id, expected="a channel or stage")
+            raise LogError(
+                f"{event.kind} without its name", where=event.event_id, expected="a channel or a stage"
+            )
         return Numbers(int(kind), touchpoint, channel, level)
 
     @staticmethod

@@ -36,7 +36,7 @@ def observation_space(journey: Journey) -> spaces.Box:
 class CustomerJourneyEnv(gymnasium.Env[Any, Any]):
     """One customer a time; each reset is the next customer of the seed's population."""
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own protocol
+    metadata = {"render_modes": []}
 
     def __init__(
         self,

@@ -50,7 +50,8 @@ def add_reward(
     if kind == CONTACT:
         out[CONTACT_COST] -= price[m[PRICE_CONTACT] + channel]
         service = touchpoint >= 0 and m[m[IS_SERVICE] + touchpoint] == 1
-        out[AGENT_MINUTES] -= price[m[PRICE_SERVICE] + channel] if service else price[m[PRICE_AGENT] + channel]
+        minutes = m[PRICE_SERVICE] if service else m[PRICE_AGENT]
+        out[AGENT_MINUTES] -= price[minutes + channel]
     elif kind == PURCHASE:
         if m[m[PRICE_CUSTOMER] + before.stage] == 1:
             out[RETENTION_MARGIN] += price[m[PRICE_MARGIN]] * value

@@ -73,19 +73,20 @@ def solve_cluster(scenario: Scenario, cluster: str, objective: str) -> dict[str,
 
 
 def _render(console: Console, scenario: Scenario, rows: list[dict[str, Any]]) -> None:
-    console.print(
-        table(
-            f"{scenario.name}: exact values a customer ({scenario.currency}, discounted)",
-            ("cluster", "states", "optimum", "service only", "never", "best baseline", "its value", "s"),
-            [
-                (
-                    r["name"], f"{r['states']:,}", r["optimum"], r["service_only"], r["never"],
-                    r["best_baseline"]["name"], r["best_baseline"]["value"], r["solve_seconds"],
-                )
-                for r in rows
-            ],  # fmt: skip
-        )
-    )
+    columns = ("cluster", "states", "optimum", "service only", "never", "best baseline", "its value", "s")
+    cells = [_cells(row) for row in rows]
+    title = f"{scenario.name}: exact values a customer ({scenario.currency}, discounted)"
+    console.print(table(title, columns, cells))
     for row in rows:
-        steps = " → ".join(f"{s['action']} ×{s['days']}" for s in row["path"]["steps"][:8])
+        steps = " → ".join(f"{_label(s)} ×{s['days']}" for s in row["path"]["steps"][:8])
         console.print(f"{row['name']}: {row['path']['start']} to {row['path']['target']}: {steps}")
+
+
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    best = row["best_baseline"]
+    values = (row["optimum"], row["service_only"], row["never"], best["name"], best["value"])
+    return (row["name"], f"{row['states']:,}", *values, row["solve_seconds"])
+
+
+def _label(step: dict[str, Any]) -> str:
+    return f"{step['touchpoint']} by {step['channel']}" if step.get("touchpoint") else "wait"

@@ -17,6 +17,7 @@ import numpy as np
 from envs.compiled import compiled, parallel
 from envs.kernel import Kernel, start_distribution
 from envs.linear import arrive, bicgstab, gather_rows
+from envs.masks import unpack
 
 TOLERANCE = 1e-12  # of a linear system, relative to the largest reward / (1 − γ)
 SWEEPS = 60  # policy improvements; a handful suffice
@@ -333,7 +334,7 @@ def check_legal(kernel: Kernel, policy: Any) -> None:
         if policy.ndim == 2:
             broken = legal >> policy[m].astype(np.int64) & 1 == 0
         else:
-            broken = ((policy[m] > 0) & ~(legal[:, None] >> np.arange(kernel.actions) & 1).astype(bool)).any(1)
+            broken = ((policy[m] > 0) & ~unpack(legal, kernel.actions)).any(1)
         if broken.any():
             x = int(np.flatnonzero(broken)[0])
             raise ValueError(f"illegal action in consent pattern {m}, state {x}")

@@ -24,7 +24,7 @@ from envs.simulator import Simulator
 class CustomerJourneyVectorEnv(VectorEnv[Any, Any, Any]):
     """`num_envs` customers of one cluster; illegal actions pass as `wait`."""
 
-    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
         self,

@@ -29,7 +29,8 @@ def test_the_environment_passes_gymnasiums_own_checker() -> None:
 
 
 def test_the_id_registers_itself_in_a_fresh_interpreter() -> None:
-    code = f"import gymnasium as g; e = g.make({ID!r}, scenario={str(TINY)!r}); print(e.reset(seed=1)[0].shape)"
+    made = f"g.make({ID!r}, scenario={str(TINY)!r})"
+    code = f"import gymnasium as g; print({made}.reset(seed=1)[0].shape)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("(")

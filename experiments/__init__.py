@@ -1,0 +1,1 @@
+"""Records of questions asked and answered, and the benchmarks."""

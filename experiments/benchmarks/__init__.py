@@ -1,0 +1,1 @@
+"""Speed, compared in the same run; each module prints one table."""
