@@ -65,7 +65,8 @@ def encode(m: Any, state: State) -> int:
     return (
         state.stage * m[s] + state.engagement * m[s + 1] + state.fatigue * m[s + 2]
         + state.goodwill * m[s + 3] + state.inbox * m[s + 4] + state.offer * m[s + 6]
-        + state.open_contact * m[s + 7] + state.caps * m[s + 8] + state.idle * m[s + 9] + state.gap * m[s + 10] + state.day * m[s + 11]
+        + state.open_contact * m[s + 7] + state.caps * m[s + 8] + state.idle * m[s + 9]
+        + state.gap * m[s + 10] + state.day * m[s + 11]
     )  # fmt: skip
 
 
