@@ -52,6 +52,7 @@ def create_app(bundles: Sequence[Bundle], settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.store.start()
         yield
         service.close()
 

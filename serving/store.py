@@ -48,8 +48,14 @@ class Store:
         except SQLAlchemyError as error:
             raise ConfigError(f"store cannot be opened: {_reason(error)}", where=_shown(url)) from None
         self._queue: queue.Queue[_Work[Any] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread()
+        self.start()
+
+    def start(self) -> None:
+        """Start the writer unless it runs: an application may be started again after its end."""
+        if not self.alive:
+            self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
+            self._thread.start()
 
     def next_seq(self) -> int:
         """The next running number; only commands may draw one."""
@@ -82,7 +88,8 @@ class Store:
 
     def close(self) -> None:
         """Finish what is queued, then stop."""
-        self._queue.put(None)
+        if self.alive:
+            self._queue.put(None)
         self._thread.join(timeout=30)
         self._engine.dispose()
 

@@ -42,21 +42,21 @@ def serve(
     given = {"store": store, "mode": mode, "holdout_share": holdout, "seed": seed}
     settings = _settings({name: value for name, value in given.items() if value is not None})
     bundles = [load_bundle(path) for path in bundle]
-    listening = _listen(host, port)
-    app = create_app(bundles, settings)
-    where = f"http://{host if ':' not in host else f'[{host}]'}:{listening.getsockname()[1]}"
-    if host not in _LOOPBACK:
-        print(f"journey: {host} is reachable by others and requests are not authenticated", file=sys.stderr)
-    document = {
-        "url": where,
-        "docs": f"{where}/docs",
-        "store": settings.store.rsplit("@", 1)[-1],
-        "mode": settings.mode,
-        "policies": [{"name": b.manifest.name, "version": b.manifest.version} for b in bundles],
-    }
-    emit(document, as_json, lambda console: _announce(console, document))
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
-    uvicorn.Server(config).run(sockets=[listening])
+    with _listen(host, port) as listening:
+        app = create_app(bundles, settings)
+        where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        document = {
+            "url": where,
+            "docs": f"{where}/docs",
+            "store": settings.store.rsplit("@", 1)[-1],
+            "mode": settings.mode,
+            "policies": [{"name": b.manifest.name, "version": b.manifest.version} for b in bundles],
+        }
+        if host not in _LOOPBACK:
+            print(f"journey: others can reach {host}, and requests are not authenticated", file=sys.stderr)
+        emit(document, as_json, lambda console: _announce(console, document))
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def score(
@@ -115,6 +115,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(2048)  # from now on nobody is refused: requests wait until the server runs
     except OSError as error:
         listening.close()
         raise UserError(

@@ -106,3 +106,11 @@ def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(ConfigError, match="another version"):
         Store(url)
+
+
+def test_a_store_can_be_started_again(store: Store) -> None:
+    store.close()
+    store.start()
+    store.submit(writing("again")).result(10)
+    assert keys(store) == {"again"}
+    store.close()
