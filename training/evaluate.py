@@ -21,7 +21,7 @@ from envs.state_count import refuse_above_limit
 from training.judge import judge, references
 from training.learner import Problem
 from training.logged import LoggedCustomers
-from training.ope.compare import Settings, document, evaluate_logged, evaluate_target
+from training.ope.compare import Interval, Settings, document, evaluate_logged, evaluate_targets
 from training.ope.estimate import Contributions
 from training.ope.estimate import judge as estimate
 from training.ope.log_panel import LoggedJourneys, logged_journeys
@@ -150,6 +150,7 @@ class LogOptions:
     discount: float = 1.0  # a day
     seed: int = 0
     served: bool = False  # also the sampler with its exploration
+    bootstrap: int = 0  # resamples over customers; 0: normal intervals
 
 
 def on_log(bundle: Bundle, logged: LoggedCustomers, options: LogOptions) -> dict[str, Any]:
@@ -165,8 +166,9 @@ def on_log(bundle: Bundle, logged: LoggedCustomers, options: LogOptions) -> dict
         targets["policy_served"] = bundle_policy(bundle, journeys, served=True)
     targets["nothing"] = nothing(journeys)
     targets |= {f"always {key}": always(journeys, scenario, key) for key in options.against}
-    results = [evaluate_target(panel, name, target, settings) for name, target in targets.items()]
-    figures = document([*results, evaluate_logged(panel)])
+    results = evaluate_targets(panel, targets, settings)
+    interval = Interval(bootstrap=options.bootstrap, seed=options.seed)
+    figures = document([*results, evaluate_logged(panel)], interval)
     first = figures["policies"]["policy"]["one_decision_ipw"]
     if first["refused"]:
         raise GateError(f"one decision of the policy, {first['method']}: {first['reason']}")
@@ -204,4 +206,3 @@ def _chosen(panel: Any, target: Any, keys: list[str]) -> dict[str, float]:
     rows = panel.present & (panel.legal.sum(axis=2) > 1)
     shares = target[rows].mean(axis=0)
     return {key: float(share) for key, share in zip(keys, shares, strict=True) if share > 0.0}
-

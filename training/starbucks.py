@@ -78,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
 def chain(scratch: Path, out: Path, run: Path, seed: int) -> None:
     """Check, fit, train on half A, evaluate on half B, serve one customer of half B."""
     counts = split(scratch)
-    print(f"half A: {counts['a']:,} customers, everything is chosen on them; half B: {counts['b']:,}, they judge")
+    print(f"half A: {counts['a']:,} customers, everything is chosen on them")
+    print(f"half B: {counts['b']:,} customers, they judge")
     learn, judge = (scratch / f"half_{half}" / EVENTS for half in "ab")
     out.mkdir(parents=True, exist_ok=True)
     journey("check", learn, "--mapping", MAPPING)
@@ -128,7 +129,7 @@ def serve_one(bundle: Path, log: Path) -> dict[str, Any]:
         accepted = post(f"{url}/v1/events", events)
         request = {"customer_id": customer, "attributes": attributes, "as_of": f"{SERVED_DAY}T00:00:00Z"}
         decision: dict[str, Any] = post(f"{url}/v1/decisions", request)
-    print(f"\nserved: customer {customer} of half B after {len(events)} events ({accepted})")
+    print(f"\nserved: customer {customer} of half B, {accepted['accepted']} of {len(events)} events accepted")
     kept = ("cluster", "next_step", "propensity", "reason", "expires_at", "policy")
     print(json.dumps({name: decision.get(name) for name in kept}, indent=1))
     return decision
@@ -147,7 +148,12 @@ def timeline(log: Path) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
     own = frame[frame["customer_id"] == customer].sort_values("occurred_at", kind="stable")
     start = {"source": "mapping", "customer_id": customer, "kind": "opt_in"}
     events: list[dict[str, Any]] = [
-        start | {"event_id": f"{customer}:opt_in:{c.name}", "occurred_at": "2018-08-01T00:00:00Z", "channel": c.name}
+        start
+        | {
+            "event_id": f"{customer}:opt_in:{c.name}",
+            "occurred_at": "2018-08-01T00:00:00Z",
+            "channel": c.name,
+        }
         for c in loaded.scenario.channels
     ]
     columns = ["event_id", "source", "customer_id", "kind", "channel", "touchpoint", "value", "currency"]

@@ -22,7 +22,7 @@ from envs.scenario_file import load_scenario
 from envs.simulate_log import Span, write_simulated_log
 from envs.simulator import Simulator
 from training.logged import read_logged
-from training.ope.compare import Settings, evaluate_target
+from training.ope.compare import Settings, evaluate_targets
 from training.ope.estimate import judge, require
 from training.ope.log_panel import days_left, logged_journeys
 from training.ope.regression import RidgeModel
@@ -103,7 +103,7 @@ def test_estimate_from_a_log_holds_the_solvers_exact_finite_horizon_value(
         states = journeys.states[rows].reshape(len(legal), -1)
         seen = journeys.observations[rows].reshape(len(legal), -1)
         target[rows] = wanted(journey)(states, seen, legal).reshape(target[rows].shape)
-    result = evaluate_target(journeys.panel, "target", target, Settings(RidgeModel(), fold_count=2))
+    [result] = evaluate_targets(journeys.panel, {"target": target}, Settings(RidgeModel(), fold_count=2))
     estimate = require(judge(result.journey, level=0.999))
     assert estimate.low < truth < estimate.high
     # the interval must be able to fail: it is far narrower than the value's distance to waiting

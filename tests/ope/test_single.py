@@ -10,7 +10,7 @@ import pytest
 from tests.ope.conftest import needs_data
 from training.data import hillstrom, open_bandit
 from training.ope.estimate import judge, require
-from training.ope.regression import RidgeModel, folds
+from training.ope.regression import RidgeModel, cross_fit, folds
 from training.ope.single import doubly_robust, ipw, pooled, snips
 
 ARMS = ("No E-Mail", "Mens E-Mail", "Womens E-Mail")
@@ -40,10 +40,11 @@ def test_biased_subsample_of_a_randomised_test_gives_back_the_arm_means(arm: int
     features, arms, propensity, visit = biased_hillstrom(seed=1)
     target = np.tile(np.eye(3)[arm], (len(arms), 1))
     fold_of = folds(len(arms), 2, np.random.default_rng(0))
+    q = cross_fit(RidgeModel(), features, arms, visit, 3, fold_of)
     for parts in (
         ipw(target, arms, propensity, visit),
         snips(target, arms, propensity, visit),
-        doubly_robust(target, arms, propensity, visit, features, RidgeModel(), fold_of),
+        doubly_robust(target, arms, propensity, visit, q),
     ):
         result = require(judge(parts))
         error = (result.high - result.low) / 3.92
@@ -93,9 +94,8 @@ def test_interval_covers_the_truth_as_often_as_it_says(method: str) -> None:
         x, action, propensity, reward = bandit(400, rng)
         target = np.tile([0.0, 1.0], (len(x), 1))
         if method == "dr":
-            parts = doubly_robust(
-                target, action, propensity, reward, x, RidgeModel(penalties=(1.0,)), np.arange(len(x)) % 2
-            )
+            q = cross_fit(RidgeModel(penalties=(1.0,)), x, action, reward, 2, np.arange(len(x)) % 2)
+            parts = doubly_robust(target, action, propensity, reward, q)
         else:
             parts = {"ipw": ipw, "snips": snips}[method](target, action, propensity, reward)
         result = require(judge(parts))
@@ -108,9 +108,8 @@ def test_doubly_robust_interval_is_narrower_than_ipw() -> None:
     x, action, propensity, reward = bandit(4000, np.random.default_rng(21))
     target = np.tile([0.0, 1.0], (len(x), 1))
     plain = require(judge(ipw(target, action, propensity, reward)))
-    robust = require(
-        judge(doubly_robust(target, action, propensity, reward, x, RidgeModel(), np.arange(len(x)) % 2))
-    )
+    q = cross_fit(RidgeModel(), x, action, reward, 2, np.arange(len(x)) % 2)
+    robust = require(judge(doubly_robust(target, action, propensity, reward, q)))
     assert robust.high - robust.low < 0.9 * (plain.high - plain.low)
 
 

@@ -54,11 +54,9 @@ def logged_journeys(
     """
     replays = list(replay(log, scenario, plan, starts, rewards=True))
     rows, earned = _merged(replays), np.concatenate([r.rewards for r in replays]) @ weights
-    decided = (rows["primary"] == 1) & (rows["assigned"] >= 0)
-    if not decided.any() or np.isnan(rows["propensity"][decided]).any():
-        raise GateError("the log has no propensities: what a policy would have earned cannot be told from it")
-    slot = _slots(rows["customer"], decided)
     journey = compile_journey(scenario, scenario.clusters[0].name)
+    decided = _decisions(journey, rows)
+    slot = _slots(rows["customer"], decided)
     kept, who = np.unique(rows["customer"][decided], return_inverse=True)
     n, t_max = len(kept), int(slot.max()) + 1
     at = (who, slot[decided])
@@ -104,6 +102,16 @@ def _merged(replays: list[Replay]) -> dict[str, Any]:
     """The fields of all blocks that a panel needs."""
     fields = ("customer", "day", "primary", "assigned", "propensity", "state")
     return {f: np.concatenate([getattr(r.rows, f) for r in replays]) for f in fields}
+
+
+def _decisions(journey: Journey, rows: dict[str, Any]) -> Any:
+    """(n,) rows that decide: assigned with a propensity, on a day when somebody has a choice."""
+    decided = (rows["primary"] == 1) & (rows["assigned"] >= 0)
+    if not decided.any() or np.isnan(rows["propensity"][decided]).any():
+        raise GateError("the log has no propensities: what a policy would have earned cannot be told from it")
+    _, legal = observe(journey, rows["state"][decided])
+    choice = np.unique(rows["day"][decided][legal.sum(axis=1) > 1])
+    return decided & np.isin(rows["day"], choice)
 
 
 def _slots(customer: Any, decided: Any) -> Any:

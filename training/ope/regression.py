@@ -88,14 +88,12 @@ class RidgeModel:
 
     def fit(self, features: Any, actions: Any, targets: Any, count: int) -> Fitted:
         """Ridge over [z, 1(a), 1(a)·z]."""
-        from sklearn.linear_model import RidgeCV
-
         x = np.asarray(features, dtype=np.float64)
         mean, scale = x.mean(axis=0), x.std(axis=0)
         scale = np.where(scale > 1e-9, scale, 1.0)
-        ridge = RidgeCV(alphas=list(self.penalties))
-        ridge.fit(_design((x - mean) / scale, actions, count, self.interactions), targets)
-        return _Ridge(ridge.coef_, float(ridge.intercept_), mean, scale, count, self.interactions)
+        design = _design((x - mean) / scale, actions, count, self.interactions)
+        coefficients, intercept = _ridge(design, np.asarray(targets, dtype=np.float64), self.penalties)
+        return _Ridge(coefficients, intercept, mean, scale, count, self.interactions)
 
 
 def _design(z: Any, actions: Any, count: int, interactions: bool) -> Any:
@@ -105,6 +103,28 @@ def _design(z: Any, actions: Any, count: int, interactions: bool) -> Any:
     if interactions:
         blocks.append((chosen[:, :, None] * z[:, None, :]).reshape(len(z), -1))
     return np.concatenate(blocks, axis=1)
+
+
+def _ridge(design: Any, targets: Any, penalties: tuple[float, ...]) -> tuple[Any, float]:
+    """Coefficients (p,) and intercept at the penalty with the least leave-one-out error.
+
+    One eigendecomposition of the p × p moments serves every penalty: the hat matrix's diagonal
+    is Σ_j z_ij² / (λ_j + α) in the rotated design z (Golub, Heath, Wahba, 1979).
+    """
+    center, level = design.mean(axis=0), float(targets.mean())
+    x, y = design - center, targets - level
+    eigenvalues, rotation = np.linalg.eigh(x.T @ x)
+    z = x @ rotation
+    moments, squares = z.T @ y, z * z
+    best, chosen = np.inf, np.zeros(len(moments))
+    for penalty in penalties:
+        shrink = 1.0 / (np.maximum(eigenvalues, 0.0) + penalty)
+        hat = squares @ shrink + 1.0 / len(y)
+        error = float(np.mean(((y - z @ (shrink * moments)) / (1.0 - hat)) ** 2))
+        if error < best:
+            best, chosen = error, shrink * moments
+    coefficients = rotation @ chosen
+    return coefficients, level - float(center @ coefficients)
 
 
 class _Ridge:

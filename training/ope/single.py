@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from training.ope.estimate import Contributions
-from training.ope.regression import OutcomeModel, cross_fit
 
 
 def importance_weights(target: Any, actions: Any, propensity: Any) -> Any:
@@ -41,22 +40,14 @@ def snips(target: Any, actions: Any, propensity: Any, rewards: Any) -> Contribut
     return Contributions("snips", value + spread, (rho,))
 
 
-def doubly_robust(
-    target: Any,
-    actions: Any,
-    propensity: Any,
-    rewards: Any,
-    features: Any,
-    model: OutcomeModel,
-    fold_of: Any,
-) -> Contributions:
-    """Doubly robust: mean of Σ_a π(a|x) q̂(x,a) + ρ (r − q̂(x,a)), q̂ fitted on the other folds.
+def doubly_robust(target: Any, actions: Any, propensity: Any, rewards: Any, q: Any) -> Contributions:
+    """Doubly robust: mean of Σ_a π(a|x) q̂(x,a) + ρ (r − q̂(x,a)), q̂ (N, A) fitted elsewhere.
 
-    Dudík, Langford, Li (2011); cross-fitting as in Chernozhukov et al. (2018). Unbiased with
-    right propensities whatever q̂ is; a good q̂ only narrows the interval.
+    Dudík, Langford, Li (2011). Unbiased with right propensities whatever q̂ is, if a row's q̂
+    comes from other customers (`regression.cross_fit`, Chernozhukov et al., 2018); a good q̂
+    only narrows the interval. One q̂ serves every target.
     """
     rho = importance_weights(target, actions, propensity)
-    q = cross_fit(model, features, actions, rewards, np.asarray(target).shape[1], fold_of)
     fitted = np.take_along_axis(q, np.asarray(actions)[:, None], axis=1)[:, 0]
     values = np.sum(target * q, axis=1) + rho * (rewards - fitted)
     return Contributions("dr", values, (rho,))

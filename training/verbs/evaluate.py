@@ -21,6 +21,7 @@ def evaluate(
     against: Annotated[list[str] | None, typer.Option(help="Also always TOUCHPOINT:CHANNEL.")] = None,
     served: Annotated[bool, typer.Option(help="Also the policy as served, with exploration.")] = False,
     discount: Annotated[float, typer.Option(min=0.0, max=1.0, help="A day, for a log.")] = 1.0,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples; 0: normal intervals.")] = 0,
     simulate: Annotated[bool, typer.Option(help="Rollouts even where the exact value exists.")] = False,
     rollouts: Annotated[int, typer.Option(min=100, help="Customers a cluster, simulated.")] = 20_000,
     days: Annotated[int, typer.Option(min=1, max=4_000, help="Days, simulated.")] = 365,
@@ -41,7 +42,7 @@ def evaluate(
         emit(document, as_json, lambda console: show_values(console, document))
         return
     logged = read_logged(log or [], opened.scenario, mapping, customers)
-    document = on_log(opened, logged, LogOptions(tuple(against or ()), discount, seed, served))
+    document = on_log(opened, logged, LogOptions(tuple(against or ()), discount, seed, served, bootstrap))
     emit(document, as_json, lambda console: show_estimates(console, document))
 
 
@@ -56,20 +57,25 @@ def show_values(console: Console, document: dict[str, Any]) -> None:
         console.print("not the scenario this bundle was trained in: its clusters are judged by name")
 
 
+MOST_DECISIONS = 12  # a table of more would not be read
+
+
 def show_estimates(console: Console, document: dict[str, Any]) -> None:
     """Policies, then paired differences; a refusal stands where its interval would."""
     console.print(
         f"{document['customers']:,} customers, {document['decisions']:,} decisions; "
-        f"{document['currency']} a customer; 95 % intervals over customers; {document['horizon']}"
+        f"{document['currency']} a customer; 95 % {document['interval']['method']} intervals over customers; "
+        f"{document['horizon']}"
     )
     columns = ["policy", "one decision: IPW", "doubly robust", "journey: fitted Q", "marginalised DR"]
     for title, part in (("estimates", "policies"), ("paired differences", "differences")):
         rows = [_row(name, figures) for name, figures in document[part].items()]
         console.print(table(title, columns, rows))
-    waves = [[n, *(cell(w) for w in p["by_decision"])] for n, p in document["policies"].items()]
-    if len(waves[0]) <= 13:
-        names = [f"decision {t + 1}" for t in range(len(waves[0]) - 1)]
-        console.print(table("IPW by decision", ["policy", *names], waves))
+    parts = document["policies"] | document["differences"]
+    by_decision = zip(*(p["by_decision"] for p in parts.values()), strict=True)
+    waves = [[t + 1, *map(cell, row)] for t, row in enumerate(by_decision)]
+    if len(waves) <= MOST_DECISIONS:
+        console.print(table("IPW by decision", ["decision", *parts], waves))
     chosen = ", ".join(f"{key} {share:.1%}" for key, share in document["chosen"].items() if share >= 0.001)
     console.print(f"the policy's choices in the logged states: {chosen}")
     console.print("fitted Q: a value in a fitted model, no interval; a refusal names the figure that failed")
