@@ -24,7 +24,7 @@ from training.terms import MODELS, Block, EventModel
 STRENGTHS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 """Multiples of the ridge that holds a cluster at the pooled estimate."""
 WATCHED = 1_000  # trials without one event after which a stage's rate is written as 0
-PSEUDO_PURCHASES = 20.0  # of the pooled mean value, in each cluster's
+PSEUDO_PURCHASES = 10.0  # a stage, of the value that the pooled pattern gives it
 _CLUSTER_PENALTY = 0.25  # the least ridge of a cluster's coefficient
 
 
@@ -151,14 +151,19 @@ def _never(model: EventModel, n: Any, y: Any) -> frozenset[int]:
 
 
 def _values(journey: Journey, group: Cells, pooled: Cells) -> tuple[Any, Any, float]:
-    """Mean value by stage, multiplier by offer, coefficient of variation."""
+    """Mean value by stage, multiplier by offer, coefficient of variation.
+
+    A cluster has its own scale; its stages are held at the pooled pattern times that scale.
+    """
     shape = (len(journey.scenario.stages), journey.personas[0].offers)
-    base, multiplier = _product_means(
-        pooled.purchases[0].reshape(shape), pooled.value[0].reshape(shape), np.full(shape[0], np.nan)
-    )
+    n_all, total_all = pooled.purchases[0].reshape(shape), pooled.value[0].reshape(shape)
+    base, multiplier = _product_means(n_all, total_all, np.full(shape[0], np.nan))
     n, total = group.purchases[0].reshape(shape), group.value[0].reshape(shape)
-    borrowed = PSEUDO_PURCHASES * pooled.purchases[0].reshape(shape) / max(pooled.purchases.sum(), 1)
-    own, factor = _product_means(n + borrowed, total + borrowed * np.outer(base, multiplier), base)
+    pattern = np.outer(base, multiplier)
+    expected = float((n * pattern).sum())
+    pattern = pattern * (float(total.sum()) / expected if expected > 0 else 1.0)
+    held = PSEUDO_PURCHASES * n_all / np.maximum(n_all.sum(axis=1, keepdims=True), 1)
+    own, factor = _product_means(n + held, total + held * pattern, pattern[:, 0])
     mean = np.outer(own, factor)
     squares = group.value_squared[0].reshape(shape)
     with np.errstate(divide="ignore", invalid="ignore"):
