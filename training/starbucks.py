@@ -9,16 +9,12 @@ and the order of steps are written here. The data never enter the project.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +23,7 @@ import pandas as pd
 from envs.errors import JourneyError
 from envs.output import to_json
 from training.data import STARBUCKS_FILES, starbucks_file
+from training.loopback import post, served
 
 ROOT = Path(__file__).resolve().parent.parent
 MAPPING = ROOT / "configs" / "mappings" / "starbucks.yaml"
@@ -162,47 +159,6 @@ def timeline(log: Path) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
         events.append(known | {"occurred_at": moment.isoformat()})
     attributes = prepared.attributes.loc[[customer]].to_dict("records")[0]
     return customer, events, {str(k): v for k, v in attributes.items() if pd.notna(v)}
-
-
-@contextlib.contextmanager
-def served(bundle: Path) -> Iterator[str]:
-    """The service as a process of its own on a free port, its store thrown away afterwards."""
-    scratch = Path(tempfile.mkdtemp(prefix="journey-store-"))
-    words = ["serve", str(bundle), "--port", "0", "--store", f"sqlite:///{scratch / 'journey.db'}", "--json"]
-    print(f"\n$ journey {' '.join(words)}", flush=True)
-    command = [sys.executable, "-c", "import sys; from envs.cli import main; sys.exit(main())", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        url = json.loads(line)["url"]
-        _wait_until_ready(url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        if process.stdout:
-            process.stdout.close()
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _wait_until_ready(url: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310
-                return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def post(url: str, body: Any) -> Any:
-    """POST JSON to the loopback service."""
-    data = json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return json.load(answer)
 
 
 if __name__ == "__main__":
