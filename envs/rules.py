@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs.actions import Action, actions_of
-from envs.caps import cap_tables
+from envs.caps import cap_levels, cap_tables
 from envs.errors import ScenarioError
 from envs.scenario import Scenario
 
 NEVER = -1
+LEVELS = 2**15  # of one component: a state is stored in 16-bit integers
 
 
 class Rules(NamedTuple):
@@ -69,13 +70,18 @@ class Rules(NamedTuple):
 
 
 def compile_rules(scenario: Scenario) -> Rules:
-    """Compile the fold's constants; raises `ScenarioError` beyond 62 actions."""
+    """Compile the fold's constants; raises `ScenarioError` beyond 62 actions or `LEVELS` caps."""
     actions = actions_of(scenario)
     if len(actions) > 62:
         raise ScenarioError(
             "too many actions", got=len(actions), expected="at most 62", where="touchpoints"
         )
     memory, opportunities = scenario.memory, scenario.memory.opportunities
+    if (levels := cap_levels(memory.caps)) > LEVELS:
+        raise ScenarioError(
+            "too many levels", got=levels, expected=f"at most {LEVELS}", where="memory.caps",
+            hint="use shorter windows or fewer caps",
+        )  # fmt: skip
     inbox = _inbox_tables(scenario)
     offer = _offer_tables(scenario)
     opened = _open_tables(scenario, actions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ from envs.horizon import evaluate_horizon, solve_horizon
 from envs.kernel import Kernel, legal_masks, start_distribution
 from envs.occupancy import occupancy
 from envs.references import references
-from envs.relaxation import potential, relaxed_kernel
-from envs.solver import Solution, evaluate_policy, policy_values, q_values, solve
+from envs.solver import Solution, evaluate_policy, q_values, solve
 from tests.core.brute_force import Written, write_out
 
 EXACT = 1e-8  # money; values are of the order of 1 to 10
@@ -149,22 +149,19 @@ def test_the_references_are_the_values_of_their_policies(
     assert found.edge(found.best[1]) == pytest.approx(0.0)
 
 
-def test_the_relaxed_optimum_is_that_of_a_world_without_opt_outs(
+def test_without_opt_outs_every_consent_pattern_is_a_problem_of_its_own(
     tiny_kernel: Kernel, written: Written
 ) -> None:
     weights = tiny_kernel.journey.weights()
-    relaxed = relaxed_kernel(tiny_kernel)
-    full = int(relaxed.consents[0])
-    rows = slice(full * written.states, (full + 1) * written.states)
-    # opt-outs are independent of the rest: summing over consents leaves the rest's law
-    ahead = np.arange(len(written.legal) - 1) % written.states
-    gain = written.reward[rows] @ np.where(np.arange(len(weights)) == 7, 0.0, weights)
-    values = np.zeros(written.states)
-    for _ in range(400):
-        wherever = np.append(values[ahead], 0.0)  # the same value under every consent
-        q = (written.rows @ wherever).reshape(written.legal.shape)[rows]
-        values = np.where(written.legal[rows], gain + 0.9 * q, -np.inf).max(1)
-    phi = potential(tiny_kernel, weights, service_only(tiny_kernel))
-    assert phi == pytest.approx(values, abs=EXACT)
-    own = policy_values(tiny_kernel, np.zeros((len(tiny_kernel.consents), written.states), np.int8), weights)
-    assert (phi >= own.max(0) - EXACT).all()
+    loyal = solve(replace(tiny_kernel, opt_out=np.zeros_like(tiny_kernel.opt_out)), weights)
+    # opt-outs are independent of the rest: forgetting the consent they leave keeps the rest's law
+    forgotten = np.arange(len(written.legal) - 1) % written.states
+    gain = written.reward @ np.where(np.arange(len(weights)) == 7, 0.0, weights)
+    for m, pattern in enumerate(tiny_kernel.consents.tolist()):
+        rows = slice(pattern * written.states, (pattern + 1) * written.states)
+        values = np.zeros(written.states)
+        for _ in range(400):
+            ahead = written.rows @ np.append(values[forgotten], 0.0)
+            q = (gain + 0.9 * ahead.reshape(written.legal.shape))[rows]
+            values = np.where(written.legal[rows], q, -np.inf).max(1)
+        assert loyal.values[m] == pytest.approx(values, abs=EXACT)

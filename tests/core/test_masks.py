@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from envs.errors import ScenarioError
 from envs.journey import compile_journey
 from envs.masks import unpack
 from envs.scenario import Cap, Opportunities, Scenario
@@ -142,3 +143,11 @@ def test_caps_bind_exactly(caps: list[Cap]) -> None:
     diary = Diary(scenario, "plain", 5)
     for cap in caps:
         assert diary.most_in(diary.marketing(cap.channels), cap.days) == cap.contacts
+
+
+def test_caps_beyond_what_a_state_can_store_are_refused() -> None:
+    """44,464 levels: a 16-bit level would wrap and the cap would be forgotten."""
+    caps = [Cap(contacts=4, days=12), Cap(channels=["email"], contacts=2, days=10)]
+    scenario = with_memory(everything(), caps=caps, opportunities=Opportunities())
+    with pytest.raises(ScenarioError, match="44464"):
+        compile_journey(scenario, "plain")

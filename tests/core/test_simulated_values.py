@@ -54,7 +54,8 @@ def residuals(
     """
     journey, chart = kernel.journey, Chart(kernel)
     simulator, rng = Simulator(journey, customers, seed), np.random.default_rng(seed)
-    weights, out = journey.weights(), [[] for _ in journey.scenario.stages]
+    weights = journey.weights()
+    out: list[list[Any]] = [[] for _ in journey.scenario.stages]
     for _ in range(days):
         m, x, alive = chart.places(simulator.states)
         stages = simulator.states[:, 0].copy()

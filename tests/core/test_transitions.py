@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from envs.journey import Journey
-from envs.kernel import Kernel
+from envs.journey import Journey, compile_journey
+from envs.kernel import Kernel, build_kernel
 from envs.scenario import COMPONENTS
 from envs.simulator import Simulator
 from envs.state import State
 from tests.core.plain_day import PlainDay
 from tests.core.states import expected_reward, index_of, legal_in, next_states, random_cells
-from tests.core.worlds import VARIANTS
+from tests.core.worlds import VARIANTS, seasonal
 
 KernelOf = Callable[[str], Kernel]
 ENUMERATED = 70  # cells a variant that are walked branch by branch
@@ -56,6 +56,16 @@ def test_every_transition_of_the_solver_is_a_day_in_words(name: str, kernel_of: 
         assert found.keys() == expected.keys(), (state, action)
         assert found == pytest.approx(expected, abs=1e-13), (state, action)
         assert sum(found.values()) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("persona", [0, 1])
+def test_a_persona_has_transitions_of_its_own(persona: int) -> None:
+    journey = compile_journey(seasonal(), "mixed")
+    kernel = build_kernel(journey, persona)
+    day, rng = PlainDay(journey, journey.cluster.personas[persona].behavior), np.random.default_rng(6)
+    for state, action in random_cells(journey, kernel.consents, 15, rng):
+        found = without_consent_of_churned(next_states(kernel, state, action), journey)
+        assert found == pytest.approx(merged(day, journey, state, action), abs=1e-13), (state, action)
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
