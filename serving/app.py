@@ -61,6 +61,7 @@ def create_app(bundles: Sequence[Bundle], settings: Settings) -> FastAPI:
         version=version("journey-optimizer"),
         description="The next step of a customer's journey, with its probability and its reasons.",
         lifespan=lifespan,
+        docs_url=None,  # the framework's page loads its scripts from elsewhere
         redoc_url=None,
     )
     app.state.service = service

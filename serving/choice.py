@@ -69,8 +69,8 @@ def step_of(action: Action) -> Wait | Contact:
 
 
 def alternatives(actions: tuple[Action, ...], choice: Choice) -> list[Alternative]:
-    """Every legal step, best first."""
-    ranked = sorted(choice.legal, key=lambda n: (-choice.values[n], n))
+    """Every legal step, the likeliest first, then the most valuable."""
+    ranked = sorted(choice.legal, key=lambda n: (-choice.probabilities[n], -choice.values[n], n))
     return [
         Alternative(
             touchpoint=actions[n].touchpoint or None,

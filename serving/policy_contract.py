@@ -72,7 +72,23 @@ class ClusterPath(Model):
                     "cluster": "loyal",
                     "objective": "lifetime_value",
                     "policy": {"name": "omnichannel_retail", "version": "1", "sha256": "9f2c" + 60 * "0"},
-                    "path": [{"day": 0, "stage": "customer", "action": "inform:email"}],
+                    "path": {
+                        "start": "customer",
+                        "target": "loyal",
+                        "probability": 0.0046,
+                        "steps": [
+                            {
+                                "day": 0,
+                                "days": 1,
+                                "stage": "customer",
+                                "action": "contact",
+                                "touchpoint": "offer",
+                                "channel": "sms",
+                                "value": 17.04,
+                                "leads_to": ["response"],
+                            }
+                        ],
+                    },
                 }
             ]
         }

@@ -185,7 +185,7 @@ class Service:
         """The ideal overall path, as the bundle carries it."""
         held = self.policies.active
         wanted = objective or held.bundle.manifest.objective
-        paths: Any = held.bundle.paths.get(cluster)
+        paths: Any = held.bundle.paths.get("clusters", {}).get(cluster)
         if paths is None:
             raise NotFoundError("no such cluster", got=cluster, expected=", ".join(held.cluster_names))
         if wanted not in paths:

@@ -25,6 +25,7 @@ from serving.tables import SCHEMA_VERSION, decisions, events, identities, meta, 
 
 T = TypeVar("T")
 _MOST_PER_COMMIT = 512
+_VERSION = select(meta.c.value).where(meta.c.key == "schema_version")
 
 
 class _Work(Generic[T]):
@@ -108,6 +109,24 @@ class Store:
                     return
 
 
+@contextmanager
+def reading(url: str) -> Iterator[Connection]:
+    """A connection to a store that exists, beside whatever serves from it."""
+    engine = _engine(url)
+    path = engine.url.database
+    if engine.dialect.name == "sqlite" and not Path(path or "").is_file():
+        raise ConfigError("no such store", where=_shown(url), hint="`journey serve` makes one")
+    try:
+        with engine.connect() as connection:
+            if connection.scalar(_VERSION) != SCHEMA_VERSION:
+                raise ConfigError("store of another version", where=_shown(url), expected=SCHEMA_VERSION)
+            yield connection
+    except SQLAlchemyError as error:
+        raise ConfigError(f"store cannot be read: {_reason(error)}", where=_shown(url)) from None
+    finally:
+        engine.dispose()
+
+
 def _commit_together(connection: Connection, batch: list[_Work[Any]]) -> None:
     """Run each command in a savepoint of one transaction; promises are kept after the commit."""
     done = []
@@ -166,7 +185,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _check_version(connection: Connection) -> None:
-    found = connection.scalar(select(meta.c.value).where(meta.c.key == "schema_version"))
+    found = connection.scalar(_VERSION)
     if found is None:
         connection.execute(meta.insert().values(key="schema_version", value=SCHEMA_VERSION))
     elif found != SCHEMA_VERSION:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse
 
+from serving.docs_page import PAGE
 from serving.http import ServiceOf
 from serving.metrics import CONTENT_TYPE
 from serving.policy_contract import Health
@@ -28,6 +30,12 @@ def ready(service: ServiceOf, response: Response) -> Health:
     fine = all(state == "ok" for state in checks.values())
     response.status_code = 200 if fine else 503
     return Health(status="ok" if fine else "unavailable", checks=checks)
+
+
+@router.get("/docs", include_in_schema=False)
+def docs() -> HTMLResponse:
+    """The documentation, for people."""
+    return HTMLResponse(PAGE)
 
 
 @router.get("/metrics", response_class=Response, responses=_METRICS)

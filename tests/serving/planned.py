@@ -55,7 +55,8 @@ def write_planned_bundle(
         clusters=entries,
         created_at="2026-01-01T00:00:00Z",
     )
-    return write_bundle(folder, manifest, scenario, files, paths)
+    described = {"scenario": scenario.digest(), "clusters": paths}
+    return write_bundle(folder, manifest, scenario, files, described)
 
 
 def _table(kernel: Kernel, solution: Solution) -> bytes:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from envs.cli import main
-from tests.serving.conftest import at, event
+from envs.log import events_of, read_log
+from tests.serving.conftest import Serve, at, decide, event, post_events
 
 LEARNERS = {"torch", "stable_baselines3", "sb3_contrib", "mlflow", "gymnasium", "sklearn"}
 PICKLERS = {"joblib", "dill"}
@@ -184,3 +185,41 @@ def test_score_refuses_a_bad_table_with_one_line_and_leaves_no_file(
     assert says in line
     assert "\n" not in line
     assert not list(tmp_path.glob("*steps*"))
+
+
+def test_export_log_gives_back_what_happened_with_propensities(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = serve()
+    post_events(
+        client,
+        event("opt_in", at(-1), channel="email"),
+        event("purchase", at(-1), customer="anon", value=9.5),
+        {"type": "alias", "messageId": "m", "userId": "c-1", "previousId": "anon"},
+    )
+    made = [decide(client, as_of=at(days=day), attributes={"segment": "wary"}) for day in range(6)]
+    contact = next(m for m in made if m["next_step"]["action"] == "contact")
+    client.post(f"/v1/decisions/{contact['decision_id']}/activation", json={"outcome": "failed"})
+    out = tmp_path / "log.parquet"
+    assert main(["export-log", str(tmp_path / "journey.db"), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["customers"] == 1
+    exported = list(events_of(read_log(out)))
+    decisions = {e.decision_id: e for e in exported if e.kind == "decision"}
+    assert {d: e.propensity for d, e in decisions.items()} == {
+        m["decision_id"]: m["propensity"] for m in made
+    }
+    assert decisions[contact["decision_id"]].activated is False
+    assert contact["decision_id"] not in {e.decision_id for e in exported if e.kind == "contact"}
+    assert {e.customer_id for e in exported} == {"c-1"}
+    assert pq.read_table(tmp_path / "log.customers.parquet").to_pylist() == [
+        {"customer_id": "c-1", "segment": "wary"}
+    ]
+
+
+@pytest.mark.parametrize("store", ["nothing.db", "nosuchdb://x"])
+def test_export_log_refuses_a_store_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export-log", store, "--out", "log.parquet"]) == 2
+    assert not list(tmp_path.iterdir())
