@@ -179,19 +179,27 @@ def _scenario(
     )
 
 
+_NOT_RATIOS = ("rate", "channels", "value")  # of a term: 1 means something there
+
+
 def _readable(behavior: Behavior) -> Behavior:
     """Six digits, and no odds ratio of 1 in a list: what is not named has no effect."""
 
-    def kept(value: Any, depth: int = 0) -> Any:
+    def kept(value: Any, ratios: bool) -> Any:
         if isinstance(value, float):
             return float(f"{value:.6g}")
         if not isinstance(value, dict):
             return value
-        items = {name: kept(item, depth + 1) for name, item in value.items()}
-        # depth 0: events, 1: their terms, 2: a term's ratios by name
-        return {name: item for name, item in items.items() if not (depth > 1 and item in (1.0, {}))}
+        items = {name: kept(item, ratios) for name, item in value.items()}
+        return {name: item for name, item in items.items() if not (ratios and item in (1.0, {}))}
 
-    return Behavior.model_validate(kept(behavior.model_dump()))
+    events = behavior.model_dump()
+    return Behavior.model_validate(
+        {
+            event: {term: kept(value, term not in _NOT_RATIOS) for term, value in terms.items()}
+            for event, terms in events.items()
+        }
+    )
 
 
 def _label(base: Scenario, name: str) -> str:
