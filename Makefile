@@ -17,8 +17,8 @@ demo: .venv/.train  ## train, judge and serve omnichannel_retail, end to end
 starbucks: .venv/.train  ## the real log, from raw files to a served decision (JOURNEY_DATA)
 	$(BIN)/python -m training.starbucks
 
-test: .venv/.dev  ## every test that needs Python only
-	$(BIN)/pytest
+test: .venv/.dev  ## every test that needs Python only, on two cores
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-services: .venv/.dev  ## the tests that need a database server or a browser
 	$(BIN)/pytest -m services

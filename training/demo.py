@@ -26,6 +26,7 @@ RUN = ROOT / "configs" / "training" / "ppo.yaml"
 SCENARIO = ROOT / "configs" / "scenarios" / "omnichannel_retail.yaml"
 OUT = Path("runs/demo")
 CUSTOMER = "demo-1"
+ATTRIBUTES = {"orders_12m": 8, "spend_12m": 410.0}
 
 
 def main() -> int:
@@ -54,7 +55,8 @@ def decide(console: Console, bundle: Path) -> None:
         console.print(f"  {event['occurred_at'][:16]}  {told}")
     with served(bundle) as url:
         post(f"{url}/v1/events", events)
-        decision = post(f"{url}/v1/decisions", {"customer_id": CUSTOMER, "attributes": {}})
+        request = {"customer_id": CUSTOMER, "attributes": ATTRIBUTES}
+        decision = post(f"{url}/v1/decisions", request)
     kept = ("cluster", "next_step", "propensity", "reason", "alternatives", "expires_at", "policy")
     console.print("Its next step:")
     console.print(json.dumps({name: decision.get(name) for name in kept}, indent=1))
