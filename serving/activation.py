@@ -14,9 +14,9 @@ from envs.errors import UserError
 from envs.events import Event
 from serving import decision_log, ledger
 from serving.clock import now, to_us
-from serving.deciding import contact_event, decision_event
 from serving.decision_contract import Activation, ActivationRequest
 from serving.decision_log import RESERVED, Record
+from serving.outcome import contact_event, decision_event
 from serving.problems import ConflictError, NotFoundError
 from serving.store import Store
 from serving.tables import events

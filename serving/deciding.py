@@ -1,4 +1,4 @@
-"""Decisions: made, logged, activated and made again from the record.
+"""Decisions: made, logged, and made again from the record.
 
 A decision is worked out by one pure function of the evidence; what is logged is enough to
 do so again (`replay`). Runs inside the store's commands; knows no HTTP.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -17,32 +16,23 @@ from sqlalchemy import Connection
 from envs.assignment import assign_cluster
 from envs.errors import UserError
 from envs.events import Event
-from envs.live import LiveMask, Occasion, live_mask, valid_until
+from envs.live import Occasion, live_mask
 from serving import decision_log, ledger
 from serving.chance import token, uniform
-from serving.choice import Choice, alternatives, blocked, choose, reason, step_of
+from serving.choice import choose
 from serving.clock import now, to_us
-from serving.decision_contract import Decision, DecisionRequest, PolicyRef, Replay, Replayed
-from serving.decision_log import RESERVED, Record
+from serving.decision_contract import Decision, DecisionRequest, Replay
+from serving.decision_log import Record
 from serving.intake import requested
+from serving.outcome import Worked, answer, contact_event, decision_event, recomputed, record_of, replayed
 from serving.policies import Held, Policies
 from serving.problems import ConflictError, NotFoundError
 from serving.settings import Settings
-from serving.standing import Evidence, Standing, stand
+from serving.standing import Evidence, stand
 from serving.store import Store
 from serving.words import Mode
 
 ADVISED = "advised"  # stands in for the id where there is no customer
-
-
-@dataclass(frozen=True, slots=True)
-class Worked:
-    """A decision worked out: where the customer stands, what is legal, what was drawn."""
-
-    standing: Standing
-    mask: LiveMask
-    choice: Choice
-    u: float
 
 
 def work_out(
@@ -107,7 +97,7 @@ class Decider:
         worked = work_out(held, cluster, mode, request, moment, evidence, u)
         decision_id = "d_" + token(self._secret, "decision", str(seq))
         made = answer(held, cluster, mode, request, moment, worked, decision_id)
-        record = _record(held, customer, seq, request, made, worked)
+        record = record_of(held, customer, seq, request, made, worked)
         decision_log.write(connection, record)
         self._join_timeline(connection, record, to_us(present))
         return made
@@ -130,7 +120,7 @@ class Decider:
         mode: Any = record.mode
         worked = work_out(held, record.cluster, mode, request, record.decided_at, evidence, record.u)
         stored = replayed(record)
-        again = replayed(_recomputed(held, record, worked))
+        again = replayed(recomputed(held, record, worked))
         return Replay(decision_id=decision_id, identical=stored == again, stored=stored, recomputed=again)
 
     def _for_the_erased(self, held: Held, request: DecisionRequest, moment: dt.datetime) -> Decision:
@@ -186,87 +176,6 @@ def check_names(held: Held, request: DecisionRequest) -> None:
                 raise UserError(f"unknown name in {what}", got=name, expected=", ".join(sorted(known)))
 
 
-def answer(
-    held: Held,
-    cluster: str,
-    mode: Mode,
-    request: DecisionRequest,
-    moment: dt.datetime,
-    worked: Worked,
-    decision_id: str | None,
-) -> Decision:
-    """A worked-out decision in the contract's words."""
-    journey, choice = held.journey(cluster), worked.choice
-    action = journey.actions[choice.action]
-    marketing = not action.is_wait and not action.service
-    return Decision(
-        decision_id=decision_id,
-        customer_id=request.customer_id,
-        cluster=cluster,
-        policy=PolicyRef(name=held.name, version=held.version, sha256=held.sha256),
-        mode=mode,
-        next_step=step_of(action),
-        propensity=choice.propensity,
-        alternatives=alternatives(journey.actions, choice),
-        blocked=blocked(journey.actions, worked.mask),
-        reason=reason(journey.actions, choice),
-        not_before=worked.mask.not_before,
-        expires_at=valid_until(journey, moment, marketing),
-        decided_at=moment,
-        degraded=choice.degraded or worked.standing.unreadable > 0,
-        advisory=decision_id is None,
-    )
-
-
-def decision_event(record: Record, activated: bool | None = None) -> Event:
-    """The decision as the event log writes it; `activated` once that is known."""
-    touchpoint, channel = record.pair
-    return Event(
-        event_id=record.decision_id,
-        source=ledger.OWN_SOURCE,
-        customer_id=record.customer_id,
-        occurred_at=record.decided_at,
-        kind="decision",
-        direction="out",
-        channel=channel or None,
-        touchpoint=touchpoint or None,
-        decision_id=record.decision_id,
-        propensity=record.propensity,
-        eligible=record.eligible,
-        policy_version=f"{record.policy_name}@{record.policy_version}",
-        activated=activated,
-    )
-
-
-def contact_event(record: Record, moment: dt.datetime) -> Event:
-    """The contact that a decision leads to."""
-    touchpoint, channel = record.pair
-    return Event(
-        event_id=f"{record.decision_id}:contact",
-        source=ledger.OWN_SOURCE,
-        customer_id=record.customer_id,
-        occurred_at=moment,
-        kind="contact",
-        direction="out",
-        channel=channel,
-        touchpoint=touchpoint,
-        decision_id=record.decision_id,
-        policy_version=f"{record.policy_name}@{record.policy_version}",
-    )
-
-
-def replayed(record: Record) -> Replayed:
-    """The parts of a record that its inputs determine."""
-    return Replayed(
-        cluster=record.cluster,
-        state=record.state,
-        observation=record.observation,
-        eligible=list(record.eligible),
-        action=record.action,
-        propensity=record.propensity,
-    )
-
-
 def _evidence(
     connection: Connection,
     who: ledger.Known,
@@ -285,43 +194,3 @@ def _evidence(
 
 def _given(request: DecisionRequest, customer_id: str) -> Sequence[Event]:
     return [requested(item, customer_id) for item in request.timeline or ()]
-
-
-def _record(
-    held: Held, customer: str, seq: int, request: DecisionRequest, made: Decision, worked: Worked
-) -> Record:
-    contact = worked.choice.action > 0 and made.mode != "shadow"
-    return Record(
-        decision_id=made.decision_id or "",
-        seq=seq,
-        customer_id=customer,
-        cluster=made.cluster,
-        decided_at=made.decided_at,
-        expires_at=made.expires_at,
-        mode=made.mode,
-        policy_name=held.name,
-        policy_version=held.version,
-        policy_sha256=held.sha256,
-        u=worked.u,
-        request=request.model_dump(mode="json", exclude_none=True),
-        answer=made.model_dump(mode="json"),
-        deferred=request.defer_activation,
-        status="none" if not contact else RESERVED if request.defer_activation else "sent",
-        **_determined(held, made.cluster, worked),
-    )
-
-
-def _recomputed(held: Held, record: Record, worked: Worked) -> Record:
-    return replace(record, **_determined(held, record.cluster, worked))
-
-
-def _determined(held: Held, cluster: str, worked: Worked) -> dict[str, Any]:
-    """What a record says of a decision that its inputs determine."""
-    journey, choice = held.journey(cluster), worked.choice
-    return {
-        "action": journey.actions[choice.action].key,
-        "propensity": choice.propensity,
-        "eligible": tuple(journey.actions[n].key for n in choice.legal),
-        "state": {name: int(level) for name, level in worked.standing.live.state._asdict().items()},
-        "observation": dict(zip(journey.encoding.names, choice.observation, strict=True)),
-    }

@@ -143,10 +143,21 @@ def freeze_cluster(connection: Connection, customer_id: str, bundle: str, cluste
 
 def append(connection: Connection, event: Event, seq: int, now_us: int) -> None:
     """Store one event; its (source, event_id) must be new."""
+    append_all(connection, [(event, seq)], now_us)
+
+
+def append_all(connection: Connection, numbered: Sequence[tuple[Event, int]], now_us: int) -> None:
+    """Store events, each with its running number, in one statement."""
+    if numbered:
+        rows = [{"seq": seq, "received_us": now_us, **_row(event)} for event, seq in numbered]
+        connection.execute(_NEW_EVENT, rows)
+
+
+def _row(event: Event) -> dict[str, Any]:
     row = {name: getattr(event, name) for name in _FIELDS if name not in ("occurred_at", "eligible")}
     row["occurred_us"] = to_us(event.occurred_at)
     row["eligible"] = None if event.eligible is None else "|".join(event.eligible)
-    connection.execute(_NEW_EVENT, {"seq": seq, "received_us": now_us, **row})
+    return row
 
 
 def retract(connection: Connection, where: Any, seq: int) -> list[Event]:

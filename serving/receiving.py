@@ -6,12 +6,14 @@ A delivery report of one of our own decisions is that decision's contact, not a 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 from sqlalchemy import Connection
 
 from envs.errors import JourneyError
+from envs.events import Event
 from serving import decision_log, ledger
 from serving.activation import settle
 from serving.clock import to_us
@@ -46,51 +48,88 @@ def receive(
 ) -> EventsAnswer:
     """Store what is new. A command."""
     seen = ledger.already_received(connection, [(a.source, a.event_id) for a in arrivals])
+    intake = _Intake(store, connection, secret, received)
     results: list[EventAnswer] = []
     for arrival in arrivals:
         key = (arrival.source, arrival.event_id)
-        status: Status = "duplicate" if key in seen else _take(store, connection, secret, arrival, received)
+        status: Status = "duplicate" if key in seen else intake.take(arrival)
         seen.add(key)
         results.append(EventAnswer(event_id=arrival.event_id, source=arrival.source, status=status))
-    counts = {name: sum(r.status == name for r in results) for name in Status.__args__}  # type: ignore[attr-defined]
-    return EventsAnswer(results=results, **counts)
+    intake.flush()
+    counts = Counter(result.status for result in results)
+    return EventsAnswer(
+        results=results,
+        accepted=counts["accepted"],
+        duplicate=counts["duplicate"],
+        ignored=counts["ignored"],
+        suppressed=counts["suppressed"],
+    )
 
 
-def _take(
-    store: Store, connection: Connection, secret: bytes, arrival: Arrival, received: dt.datetime
-) -> Status:
-    customer = ledger.root_of(connection, arrival.customer_id)
-    involved = [arrival.customer_id, customer, *([arrival.alias] if arrival.alias else [])]
-    if ledger.suppressed(connection, [ledger.hash_of(secret, name) for name in involved]):
-        return "suppressed"
-    now_us = to_us(received)
-    if arrival.event is not None:
-        return _take_event(store, connection, arrival, received)
-    if arrival.attributes is None and arrival.alias is None:
-        return "ignored"
-    ledger.ensure(connection, customer, now_us)
-    if arrival.attributes is not None:
-        known = ledger.attributes_of(connection, customer)
-        ledger.put_attributes(connection, customer, known | arrival.attributes)
-    if arrival.alias is not None:
-        ledger.merge_identities(connection, arrival.alias, customer, store.next_seq(), now_us)
-    ledger.receipt(connection, arrival.source, arrival.event_id, customer)
-    return "accepted"
+class _Intake:
+    """One request's messages; each customer is looked up once, plain events are stored together."""
 
+    def __init__(self, store: Store, connection: Connection, secret: bytes, received: dt.datetime) -> None:
+        self._store, self._connection, self._secret = store, connection, secret
+        self._now_us = to_us(received)
+        self._erased: dict[str, bool] = {}
+        self._ensured: set[str] = set()
+        self._plain: list[tuple[Event, int]] = []
 
-def _take_event(store: Store, connection: Connection, arrival: Arrival, received: dt.datetime) -> Status:
-    event = arrival.event
-    if event is None:
-        return "ignored"
-    if event.kind == "contact" and event.decision_id:
-        record = decision_log.read(connection, event.decision_id)
-        ours = record is not None and record.status in (RESERVED, "sent")
-        if record is not None and ours and record.pair == (event.touchpoint or record.pair[0], event.channel):
-            if record.settled_seq is None:
-                settle(store, connection, record, "sent", event.occurred_at, delivered=event)
-            if record.status == "sent":  # its contact is in the timeline already
-                ledger.receipt(connection, arrival.source, arrival.event_id, record.customer_id)
+    def take(self, arrival: Arrival) -> Status:
+        """What becomes of one message that has not been seen before."""
+        if self._is_erased(arrival.customer_id) or (arrival.alias and self._is_erased(arrival.alias)):
+            return "suppressed"
+        if arrival.event is not None:
+            return self._take_event(arrival, arrival.event)
+        if arrival.attributes is None and arrival.alias is None:
+            return "ignored"
+        connection, customer = self._connection, ledger.root_of(self._connection, arrival.customer_id)
+        self._ensure(customer)
+        if arrival.attributes is not None:
+            known = ledger.attributes_of(connection, customer)
+            ledger.put_attributes(connection, customer, known | arrival.attributes)
+        if arrival.alias is not None:
+            seq = self._store.next_seq()
+            ledger.merge_identities(connection, arrival.alias, customer, seq, self._now_us)
+            self._erased.clear()
+        ledger.receipt(connection, arrival.source, arrival.event_id, customer)
+        return "accepted"
+
+    def flush(self) -> None:
+        """Store the events held back."""
+        ledger.append_all(self._connection, self._plain, self._now_us)
+        self._plain = []
+
+    def _take_event(self, arrival: Arrival, event: Event) -> Status:
+        if event.kind == "contact" and event.decision_id and self._is_delivery(arrival, event):
             return "accepted"
-    ledger.ensure(connection, event.customer_id, to_us(received))
-    ledger.append(connection, event, store.next_seq(), to_us(received))
-    return "accepted"
+        self._ensure(event.customer_id)
+        self._plain.append((event, self._store.next_seq()))
+        return "accepted"
+
+    def _is_delivery(self, arrival: Arrival, event: Event) -> bool:
+        """Whether this reports a contact that one of our decisions has led to."""
+        record = decision_log.read(self._connection, event.decision_id or "")
+        if record is None or record.status not in (RESERVED, "sent"):
+            return False
+        if record.pair != (event.touchpoint or record.pair[0], event.channel):
+            return False
+        if record.settled_seq is None:
+            moment = event.occurred_at
+            settle(self._store, self._connection, record, "sent", moment, delivered=event)
+        if record.status == "sent":  # its contact is in the timeline already
+            ledger.receipt(self._connection, arrival.source, arrival.event_id, record.customer_id)
+        return True
+
+    def _is_erased(self, customer_id: str) -> bool:
+        if customer_id not in self._erased:
+            names = {customer_id, ledger.root_of(self._connection, customer_id)}
+            hashes = [ledger.hash_of(self._secret, name) for name in names]
+            self._erased[customer_id] = bool(ledger.suppressed(self._connection, hashes))
+        return self._erased[customer_id]
+
+    def _ensure(self, customer_id: str) -> None:
+        if customer_id not in self._ensured:
+            ledger.ensure(self._connection, customer_id, self._now_us)
+            self._ensured.add(customer_id)

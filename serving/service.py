@@ -245,7 +245,8 @@ class Service:
             body = command(connection).model_dump_json()
             wanted = [*named, *filter(None, [getattr(request, "customer_id", None)])]
             owners = {who.customer_id for name in wanted if (who := ledger.find(connection, name))}
-            idempotency.remember(connection, route, key, content, body, owners, to_us(now()))
+            if owners:  # else nothing was stored, about nobody, and the answer is not kept either
+                idempotency.remember(connection, route, key, content, body, owners, to_us(now()))
             return Reply(body)
 
         return await self._command(run)

@@ -25,6 +25,7 @@ from serving.tables import SCHEMA_VERSION, decisions, events, identities, meta, 
 
 T = TypeVar("T")
 _MOST_PER_COMMIT = 512
+_READERS = 20
 _VERSION = select(meta.c.value).where(meta.c.key == "schema_version")
 
 
@@ -160,7 +161,7 @@ def _engine(url: str) -> Engine:
                     "a store in memory is lost on exit", where=_shown(url), expected="sqlite:///FILE"
                 )
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed)
+        engine = create_engine(parsed, pool_size=_READERS, max_overflow=_READERS)
     except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
         raise ConfigError(
             f"store URL cannot be used: {_reason(error)}",
@@ -175,7 +176,13 @@ def _engine(url: str) -> Engine:
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says, savepoints work
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "busy_timeout=5000",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

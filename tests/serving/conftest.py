@@ -19,6 +19,8 @@ from tests.serving.planned import write_planned_bundle
 
 MONDAY = dt.datetime(2026, 3, 2, 8, 0, tzinfo=dt.UTC)  # 09:00 in Berlin
 
+CHANNELS = ("email", "phone")
+
 Serve = Callable[..., TestClient]
 
 
@@ -84,3 +86,27 @@ def decide(client: TestClient, customer: str = "c-1", **fields: Any) -> dict[str
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
+
+
+def opt_in(client: TestClient, customer: str = "c-1", channels: tuple[str, ...] = CHANNELS) -> None:
+    """A week before Monday."""
+    post_events(client, *(event("opt_in", at(days=-7), customer=customer, channel=c) for c in channels))
+
+
+def rules(made: dict[str, Any]) -> dict[str, str]:
+    """Blocking rule by action key."""
+    return {f"{b['touchpoint']}:{b['channel']}": b["rule"] for b in made["blocked"]}
+
+
+def eligible(client: TestClient, made: dict[str, Any]) -> set[str]:
+    """Legal action keys of a logged decision."""
+    return set(client.get(f"/v1/decisions/{made['decision_id']}").json()["eligible"])
+
+
+def contacted(client: TestClient, day: int = 0, customer: str = "c-1", **fields: Any) -> dict[str, Any]:
+    """The first decision from `day` on that is a contact."""
+    for later in range(day, day + 40):
+        made = decide(client, customer, as_of=at(days=later), **fields)
+        if made["next_step"]["action"] == "contact":
+            return made
+    raise AssertionError("forty days without a contact")

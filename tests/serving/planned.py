@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from envs.journey import compile_journey
-from envs.kernel import Kernel, build_kernel
+from envs.kernel import Kernel, build_kernel, state_observations
 from envs.paths import ideal_path
 from envs.policy import ClusterEntry, Manifest, Parity, TablePolicy, write_bundle
 from envs.scenario import Scenario
@@ -77,9 +77,5 @@ def _table(kernel: Kernel, solution: Solution) -> bytes:
 
 
 def _parity(policy: TablePolicy, kernel: Kernel) -> Parity:
-    encoding, machine = kernel.journey.encoding, kernel.journey
-    from envs.fold import Fold
-
-    start = Fold(machine).start(__import__("datetime").date(2026, 1, 1)).state
-    observations: Any = encoding.encode(start)[None]
+    observations: Any = state_observations(kernel, 0)[:16]
     return Parity(observations=observations.tolist(), probabilities=policy.raw(observations).tolist())
