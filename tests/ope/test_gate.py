@@ -82,6 +82,21 @@ def test_paired_difference_removes_what_both_share() -> None:
     assert result.high - result.low == pytest.approx(0.0, abs=1e-9)
 
 
+def test_difference_rests_on_the_rows_where_the_policies_differ() -> None:
+    values, first, second = np.ones(1000), np.ones(1000), np.ones(1000)
+    second[:50] = 3.0
+    both = difference(Contributions("ipw", values, (first,)), Contributions("ipw", values, (second,)))
+    refused = judge(both)
+    assert isinstance(refused, Refusal)
+    assert refused.effective_sample_size == pytest.approx(50)
+
+
+def test_policies_that_agree_everywhere_differ_by_exactly_nothing() -> None:
+    parts = Contributions("ipw", np.arange(500.0), (np.full(500, 2.0),))
+    result = require(judge(difference(parts, parts)))
+    assert (result.low, result.mean, result.high) == (0.0, 0.0, 0.0)
+
+
 def test_bootstrap_and_normal_interval_agree_on_many_customers() -> None:
     values = np.random.default_rng(4).exponential(1.0, 2000)
     parts, rng = Contributions("mean", values), np.random.default_rng(5)

@@ -94,7 +94,7 @@ def _evaluated(
 def evaluate_logged(panel: Panel) -> Evaluated:
     """The policy that wrote the log: plain means, weights all 1."""
     n = len(panel.actions)
-    ones, returns = np.ones(n), panel.returns()
+    returns = panel.returns()
     waves, rows_of = [], []
     for t in range(panel.actions.shape[1]):
         rows = np.flatnonzero(panel.present[:, t] & (panel.legal[:, t].sum(axis=1) > 1))
@@ -102,7 +102,8 @@ def evaluate_logged(panel: Panel) -> Evaluated:
             waves.append(Contributions("mean", panel.rewards[rows, t], (np.ones(len(rows)),)))
             rows_of.append(rows)
     wave = pooled(waves, rows_of, n)
-    whole = Contributions("mean", returns, (ones,))
+    columns = tuple(np.ones(int(here.sum())) for here in panel.present.T if here.any())
+    whole = Contributions("mean", returns, columns)
     return Evaluated("logged", waves, wave, wave, whole, whole, float(returns.mean()))
 
 

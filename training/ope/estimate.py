@@ -125,11 +125,22 @@ def _bootstrap(
 
 
 def difference(first: Contributions, second: Contributions) -> Contributions:
-    """First minus second, customer by customer; both sets of weights must pass the gate."""
+    """First minus second, customer by customer.
+
+    Both sets of weights must pass the gate, and so must |ρ₁ − ρ₂| where both weight the same
+    rows: what the policies share cancels, so the difference rests on where they differ.
+    """
     if len(first.values) != len(second.values):
         raise ValueError("a paired difference needs the same customers")
     method = first.method if first.method == second.method else f"{first.method} - {second.method}"
-    return Contributions(method, first.values - second.values, first.weights + second.weights)
+    pairs = list(zip(first.weights, second.weights, strict=False))
+    same = len(first.weights) == len(second.weights) and all(np.shape(a) == np.shape(b) for a, b in pairs)
+    weights = first.weights + second.weights
+    if same:
+        gaps = [np.abs(np.asarray(a) - np.asarray(b)) for a, b in pairs]
+        # where the policies agree, nothing is estimated
+        weights = weights + tuple(gap for gap in gaps if gap.any()) if any(g.any() for g in gaps) else ()
+    return Contributions(method, first.values - second.values, weights)
 
 
 def require(result: Estimate | Refusal) -> Estimate:
