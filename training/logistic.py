@@ -37,14 +37,12 @@ def fit_logistic(
     """Newton with step halving; X (M, P), trials and events (M,), penalty and centre (P,)."""
     beta = np.array(centre, dtype=np.float64)
     value = _objective(X, trials, events, penalty, centre, beta)
-    information = np.diag(penalty)
     iterations = 0
     while iterations < MOST_STEPS:
         iterations += 1
         p = sigmoid(X @ beta)
         gradient = X.T @ (events - trials * p) - penalty * (beta - centre)
-        information = (X * (trials * p * (1.0 - p))[:, None]).T @ X + np.diag(penalty)
-        step = np.linalg.solve(information, gradient)
+        step = np.linalg.solve(_information(X, trials, p, penalty), gradient)
         scale = 1.0
         while scale > 1e-6:
             candidate = beta + scale * step
@@ -57,7 +55,12 @@ def fit_logistic(
         beta, gain, value = candidate, reached - value, reached
         if gain < tolerance * (1.0 + abs(value)):
             break
-    return Estimate(beta, np.linalg.inv(information), iterations)
+    return Estimate(beta, np.linalg.inv(_information(X, trials, sigmoid(X @ beta), penalty)), iterations)
+
+
+def _information(X: Any, trials: Any, p: Any, penalty: Any) -> Any:
+    """Minus the second derivative of the objective."""
+    return (X * (trials * p * (1.0 - p))[:, None]).T @ X + np.diag(penalty)
 
 
 def _objective(X: Any, trials: Any, events: Any, penalty: Any, centre: Any, beta: Any) -> float:

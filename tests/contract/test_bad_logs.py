@@ -161,7 +161,8 @@ def _without_consent(events: list[Event]) -> list[Event]:
 
 def _strangers_answer(events: list[Event]) -> list[Event]:
     return events + [
-        Event(f"x{i}", f"z{i}", START + dt.timedelta(days=i % 20), "response", channel="email") for i in range(40)
+        Event(f"x{i}", f"z{i}", START + dt.timedelta(days=i % 20), "response", channel="email")
+        for i in range(40)
     ]
 
 

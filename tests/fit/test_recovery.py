@@ -1,4 +1,4 @@
-"""Does a fit give back what a log was simulated from? (Acceptance 4, small; large: 003_recovery.)"""
+"""A fit gives back what a log was simulated from. The large study is experiments/003_recovery."""
 
 from __future__ import annotations
 

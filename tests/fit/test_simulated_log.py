@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from tests.fit.conftest import MIXTURE, SimulatedLog, simulate
 
 from envs.columns import number_events
 from envs.deciders import deciders
@@ -21,6 +20,7 @@ from envs.replay import plan_of, replay
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
 from envs.simulator import Simulator
+from tests.fit.conftest import MIXTURE, SimulatedLog, simulate
 
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
 
@@ -84,7 +84,11 @@ def test_propensities_are_those_of_the_mixture_that_decided(tiny_log: SimulatedL
     for cluster in scenario.clusters:
         journey = compile_journey(scenario, cluster.name)
         decide = deciders(MIXTURE)(journey)
-        mine = [n for n in rng.integers(len(rows.day), size=4_000) if names[rows.customer[n]].startswith(cluster.name)]
+        mine = [
+            n
+            for n in rng.integers(len(rows.day), size=4_000)
+            if names[rows.customer[n]].startswith(cluster.name)
+        ]
         states = rows.state[mine]
         legal = np.array([_legal(journey, state) for state in states])
         probabilities = decide(states, None, legal)
