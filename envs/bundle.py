@@ -45,18 +45,14 @@ class ClusterEntry(Frozen):
 
     file: str
     max_regret: float = Field(ge=0.0)  # a value gap below which exploration may choose
-    score: (
-        float | None
-    )  # of the greedy action; None where V* − J0 is too small to divide by
+    score: float | None  # of the greedy action; None where V* − J0 is too small to divide by
     score_served: float | None  # the same with exploration
     money_gap: float | None = None  # V* − J, given where the score is None
     optimum: float
     service_only: float | None = None
     value: float
     value_served: float | None = None
-    value_error: float = Field(
-        ge=0.0
-    )  # largest error of `values` over the tested states
+    value_error: float = Field(ge=0.0)  # largest error of `values` over the tested states
     parity: Parity
 
 
@@ -91,15 +87,11 @@ def read_files(folder: str | Path) -> tuple[dict[str, bytes], str]:
     try:
         listing = (root / SUMS).read_bytes()
     except OSError:
-        raise BundleError(
-            "not a bundle", where=str(root), expected=f"a {SUMS} file"
-        ) from None
+        raise BundleError("not a bundle", where=str(root), expected=f"a {SUMS} file") from None
     sums = _parse_sums(listing, root)
     present = {p.name for p in root.iterdir()} - {SUMS}
     for name in sorted(present - sums.keys()):
-        raise BundleError(
-            "file not listed in the checksums", where=str(root / name), hint="remove it"
-        )
+        raise BundleError("file not listed in the checksums", where=str(root / name), hint="remove it")
     files = {}
     for name, expected in sums.items():
         path = root / name
@@ -165,9 +157,7 @@ def write_bundle(
         )
     content = {
         "manifest.json": manifest.model_dump_json(indent=1).encode(),
-        "scenario.json": json.dumps(
-            scenario.model_dump(mode="json"), sort_keys=True
-        ).encode(),
+        "scenario.json": json.dumps(scenario.model_dump(mode="json"), sort_keys=True).encode(),
         "paths.json": json.dumps(paths, indent=1, allow_nan=False).encode(),
         **files,
     }
@@ -190,9 +180,7 @@ def write_bundle(
 def _parse_sums(listing: bytes, root: Path) -> dict[str, str]:
     """File name → expected digest; only plain names of known kinds may be listed."""
     out: dict[str, str] = {}
-    for number, line in enumerate(
-        listing.decode("ascii", errors="replace").splitlines(), start=1
-    ):
+    for number, line in enumerate(listing.decode("ascii", errors="replace").splitlines(), start=1):
         digest, _, name = line.partition("  ")
         where = f"{root / SUMS}:{number}"
         if not re.fullmatch(r"[0-9a-f]{64}", digest) or name in out:
@@ -214,6 +202,4 @@ def _validated(model: type[Model], content: bytes, where: str) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise BundleError(
-            f"{place or 'content'}: {first['msg']}", where=where
-        ) from None
+        raise BundleError(f"{place or 'content'}: {first['msg']}", where=where) from None

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from envs.actions import Action
+from envs.advance import start_state
 from envs.branches import decode, encode
 from envs.kernel import Kernel
-from envs.advance import start_state
 
 LINGER_DAYS = 14  # shown after arrival, along the most likely day
 MAX_DAYS = 365
@@ -51,9 +51,7 @@ def best_stage(kernel: Kernel, worth: Any, start: int) -> int:
     return int(np.argmax(worth[plain]))
 
 
-def most_likely_route(
-    kernel: Kernel, policy: Any, start: int, goal: Any
-) -> tuple[list[int], float]:
+def most_likely_route(kernel: Kernel, policy: Any, start: int, goal: Any) -> tuple[list[int], float]:
     """States from `start` to the first one in `goal` (S,), and the route's probability."""
     distance = {start: 0.0}
     before: dict[int, int] = {}

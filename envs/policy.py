@@ -70,13 +70,9 @@ class NetworkPolicy:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # noqa: BLE001 onnxruntime raises its own untyped errors
-            line = (
-                str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            )
+            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise BundleError(f"not a readable network: {line}", where=where) from None
         self._where, self._names = where, journey.encoding.names
         inputs = [(i.name, i.shape[-1:]) for i in self._session.get_inputs()]
@@ -95,13 +91,9 @@ class NetworkPolicy:
 
     def _run(self, observations: Any) -> tuple[Any, Any]:
         x = _finite(observations, self._names)
-        probabilities, values = self._session.run(
-            ["probabilities", "values"], {"observation": x}
-        )
+        probabilities, values = self._session.run(["probabilities", "values"], {"observation": x})
         if not (np.isfinite(probabilities).all() and np.isfinite(values).all()):
-            raise BundleError(
-                "network gave a number that is not finite", where=self._where
-            )
+            raise BundleError("network gave a number that is not finite", where=self._where)
         return probabilities, values.astype(np.float64)
 
     def raw(self, observations: Any) -> Any:
@@ -122,7 +114,7 @@ class TablePolicy:
     """The planner's exact table by (consent block, kernel state).
 
     The npz holds `consents` (M,) bit patterns, `actions` (M, S) int8, `values` (M, S) V of
-    the policy, `gaps` (M, S, A) float16 of V − Q in units of `scale`, -1 where illegal.
+    the policy, `gaps` (M, S, A) float32 of V − Q in units of `scale`, -1 where illegal.
     """
 
     def __init__(self, content: bytes, journey: Journey, where: str) -> None:
@@ -145,10 +137,7 @@ class TablePolicy:
                     got=arrays[name].shape,
                     expected=str(shape),
                 )
-        if (
-            not np.isfinite(arrays["values"]).all()
-            or not np.isfinite(arrays["gaps"]).all()
-        ):
+        if not np.isfinite(arrays["values"]).all() or not np.isfinite(arrays["gaps"]).all():
             raise BundleError("table holds a number that is not finite", where=where)
         if arrays["actions"].min() < 0 or arrays["actions"].max() >= actions:
             raise BundleError("table names an action that does not exist", where=where)
@@ -165,11 +154,7 @@ class TablePolicy:
         """(block, state, living), each (N,), of integer observations."""
         x = _finite(observations, self._names)
         levels = np.rint(x).astype(np.int64)
-        if (
-            not np.array_equal(levels, x)
-            or (levels < 0).any()
-            or (levels >= self._sizes).any()
-        ):
+        if not np.array_equal(levels, x) or (levels < 0).any() or (levels >= self._sizes).any():
             raise UserError(
                 "observation is not made of the scenario's levels",
                 expected="the encoder's output",
@@ -200,14 +185,10 @@ class TablePolicy:
         gaps = self._gaps[block, state].astype(np.float64)
         planned = gaps >= 0.0
         loss = np.where(planned, gaps * self._scale, self._worst)
-        values = np.where(
-            living[:, None], self._values[block, state][:, None] - loss, 0.0
-        )
+        values = np.where(living[:, None], self._values[block, state][:, None] - loss, 0.0)
         rows = np.arange(len(block))
         greedy = self._actions[block, state].astype(np.int64)
-        fallback = np.argmin(
-            np.where(np.asarray(legal) & planned, loss, np.inf), axis=1
-        )
+        fallback = np.argmin(np.where(np.asarray(legal) & planned, loss, np.inf), axis=1)
         greedy = np.where(
             np.asarray(legal)[rows, greedy] & living,
             greedy,
@@ -223,9 +204,7 @@ class Bundle:
 
     def __init__(self, folder: Path, files: dict[str, bytes], sha256: str) -> None:
         self.folder, self.sha256, self._files = folder, sha256, files
-        self.manifest: Manifest = read_manifest(
-            files["manifest.json"], str(folder / "manifest.json")
-        )
+        self.manifest: Manifest = read_manifest(files["manifest.json"], str(folder / "manifest.json"))
         self.scenario: Scenario = read_scenario(
             files["scenario.json"], self.manifest, str(folder / "scenario.json")
         )
@@ -239,13 +218,9 @@ class Bundle:
         known = {c.name for c in self.scenario.clusters}
         for name, entry in manifest.clusters.items():
             if name not in known:
-                raise BundleError(
-                    "cluster unknown to the scenario", where=where, got=name
-                )
+                raise BundleError("cluster unknown to the scenario", where=where, got=name)
             if entry.file not in self._files:
-                raise BundleError(
-                    "cluster's file is missing", where=where, got=entry.file
-                )
+                raise BundleError("cluster's file is missing", where=where, got=entry.file)
             journey = self.journey(name)
             for what, got, expected in (
                 ("observation", manifest.observation, list(journey.encoding.names)),
@@ -259,9 +234,7 @@ class Bundle:
                         expected=str(expected),
                     )
         if manifest.objective not in self.scenario.objectives:
-            raise BundleError(
-                "objective unknown to the scenario", where=where, got=manifest.objective
-            )
+            raise BundleError("objective unknown to the scenario", where=where, got=manifest.objective)
 
     def journey(self, cluster: str) -> Journey:
         """The cluster's compiled journey."""
@@ -303,13 +276,8 @@ def check_parity(policy: Policy, parity: Parity, where: str) -> None:
         return
     got = policy.raw(np.array(parity.observations, dtype=np.float32))
     expected = np.array(parity.probabilities)
-    if (
-        got.shape != expected.shape
-        or (got.argmax(axis=1) != expected.argmax(axis=1)).any()
-    ):
-        raise BundleError(
-            "policy chooses other actions than when it was exported", where=where
-        )
+    if got.shape != expected.shape or (got.argmax(axis=1) != expected.argmax(axis=1)).any():
+        raise BundleError("policy chooses other actions than when it was exported", where=where)
     worst = float(np.abs(got - expected).max())
     if worst > _PARITY_TOLERANCE:
         raise BundleError(
@@ -351,9 +319,7 @@ def _finite(observations: Any, names: tuple[str, ...]) -> Any:
     """(N, F) float32, checked: NaN in would be NaN out without a word."""
     x = np.ascontiguousarray(observations, dtype=np.float32)
     if x.ndim != 2 or x.shape[1] != len(names):
-        raise UserError(
-            "observation has another layout", got=x.shape, expected=f"(N, {len(names)})"
-        )
+        raise UserError("observation has another layout", got=x.shape, expected=f"(N, {len(names)})")
     if not np.isfinite(x).all():
         row, entry = np.argwhere(~np.isfinite(x))[0]
         raise UserError(
@@ -368,14 +334,9 @@ def _read_arrays(content: bytes, where: str) -> dict[str, Any]:
     """The table's arrays; an object array (a pickle) is refused by numpy itself."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {
-                name: archive[name]
-                for name in ("consents", "actions", "values", "gaps", "scale")
-            }
+            return {name: archive[name] for name in ("consents", "actions", "values", "gaps", "scale")}
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(
-            f"not a readable table: {str(error)[:200]}", where=where
-        ) from None
+        raise BundleError(f"not a readable table: {str(error)[:200]}", where=where) from None
 
 
 def _blocks(consents: Any, patterns: int) -> Any:

@@ -28,8 +28,8 @@ def linear_bandit(problem: Problem) -> Any:
     marketing = unpack(np.array(journey.rules.marketing | 1), len(journey.actions))
     for day in range(DAYS):
         before = simulator.observations.copy()
-        legal = unpack(simulator.legal, len(journey.actions))
-        actions = learner.choose(before, np.where((legal & marketing).any(1)[:, None], legal & marketing, legal))
+        legal = unpack(simulator.legal, len(journey.actions)) & marketing
+        actions = learner.choose(before, legal)
         outcomes = simulator.step(actions)
         learner.update(before, actions, outcomes.rewards @ problem.weights)
         if (day + 1) % HORIZON == 0:
@@ -55,9 +55,7 @@ class LinUCB:
 
     def _features(self, observations: Any) -> Any:
         """(N, D) one-hot."""
-        blocks = [
-            observations[:, f : f + 1] == np.arange(size) for f, size in enumerate(self._sizes)
-        ]
+        blocks = [observations[:, f : f + 1] == np.arange(size) for f, size in enumerate(self._sizes)]
         return np.concatenate(blocks, axis=1).astype(np.float64)
 
     def means(self, observations: Any) -> Any:

@@ -14,7 +14,8 @@ import numpy as np
 
 from envs.bundle import ClusterEntry, Parity
 from envs.policy import NetworkPolicy, Policy, TablePolicy
-from training.judge import References, Verdict, answers, exact_q, judge, references
+from envs.references import References
+from training.judge import Verdict, answers, exact_q, judge, references
 from training.learner import Learned, Problem, Table
 from training.network import PolicyNetwork, to_onnx
 from training.values import fit_values

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numba
+from threadpoolctl import threadpool_limits
 
 from envs.bundle import ClusterEntry
 from envs.journey import compile_journey
@@ -52,6 +53,11 @@ class Outcome:
 def train_cluster(job: Job, report: Callable[[str, Point], None]) -> Outcome:
     """Learn, export, read back, judge; single-threaded, so that results repeat."""
     numba.set_num_threads(1)
+    with threadpool_limits(1):
+        return _train_cluster(job, report)
+
+
+def _train_cluster(job: Job, report: Callable[[str, Point], None]) -> Outcome:
     began, clock = time.time(), time.perf_counter()
     journey = compile_journey(job.scenario, job.cluster)
     problem = Problem(journey, job.objective, job.config.seed)

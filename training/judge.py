@@ -11,46 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from envs.baselines import baselines
+import envs.references
 from envs.policy import Policy, serving_probabilities
+from envs.references import References, start_value
 from envs.scenario import COMPONENTS
 from envs.solver import evaluate_policy, policy_values, q_values
 from training.bandit import linear_bandit
 from training.learner import Problem
-
-NEGLIGIBLE = 0.01  # V* − J0 below this share of |V*|: a ratio would mean nothing
-
-
-@dataclass(frozen=True)
-class References:
-    """Exact values from d0 of the optimum and of the simple baselines."""
-
-    optimum: float
-    service_only: float
-    never: float
-    baselines: dict[str, float]
-
-    @property
-    def best(self) -> tuple[str, float]:
-        """Name and value of the best simple baseline."""
-        return max(self.baselines.items(), key=lambda item: item[1])
-
-    @property
-    def room(self) -> float:
-        """V* − J0."""
-        return self.optimum - self.service_only
-
-    def score(self, value: float) -> float | None:
-        """(J − J0) / (V* − J0); None where there is too little to win."""
-        return None if self._flat(self.room) else (value - self.service_only) / self.room
-
-    def edge(self, value: float) -> float | None:
-        """(J − J_best) / (V* − J_best); None where the best baseline leaves too little."""
-        room = self.optimum - self.best[1]
-        return None if self._flat(room) else (value - self.best[1]) / room
-
-    def _flat(self, room: float) -> bool:
-        return room < NEGLIGIBLE * abs(self.optimum) or room <= 0.0
 
 
 @dataclass(frozen=True)
@@ -70,23 +37,13 @@ class Verdict:
 
 def references(problem: Problem) -> References:
     """The optimum and the baselines, the learned bandit among them."""
-    kernel, weights = problem.kernel, problem.weights
-    policies = baselines(kernel, weights) | {"bandit": linear_bandit(problem)}
-    values = {name: value_of(problem, policy) for name, policy in policies.items()}
-    return References(
-        optimum=problem.solution.start_value(kernel),
-        service_only=values["service_only"],
-        never=values["never"],
-        baselines=values,
-    )
+    learned = {"bandit": linear_bandit(problem)}
+    return envs.references.references(problem.kernel, problem.weights, problem.solution, learned)
 
 
 def value_of(problem: Problem, policy: Any) -> float:
     """Exact value from d0 of (M, S) actions or (M, S, A) probabilities."""
-    from envs.kernel import start_distribution
-
-    values = policy_values(problem.kernel, policy, problem.weights)
-    return float((start_distribution(problem.kernel) * values).sum())
+    return start_value(problem.kernel, policy, problem.weights)
 
 
 def answers(problem: Problem, policy: Policy) -> tuple[Any, Any, Any]:
@@ -100,9 +57,7 @@ def answers(problem: Problem, policy: Policy) -> tuple[Any, Any, Any]:
 def exact_q(problem: Problem, actions: Any) -> Any:
     """(M, S, A) Q of a greedy policy; −inf where illegal."""
     values = policy_values(problem.kernel, actions, problem.weights)
-    return np.array(
-        [q_values(problem.kernel, values, problem.weights, m) for m in range(problem.blocks)]
-    )
+    return np.array([q_values(problem.kernel, values, problem.weights, m) for m in range(problem.blocks)])
 
 
 def judge(

@@ -17,7 +17,6 @@ import numpy as np
 from envs.baselines import service_only
 from envs.journey import Journey
 from envs.kernel import Kernel, build_kernel, legal_masks, state_observations
-from envs.relaxation import potential
 from envs.scenario import Strict
 from envs.solver import Solution, solve
 from training.network import PolicyNetwork
@@ -54,11 +53,6 @@ class Problem:
     def service_only(self) -> Any:
         """(M, S) the policy of J0: no marketing, every open request answered."""
         return service_only(self.kernel)
-
-    @cached_property
-    def potential(self) -> Any:
-        """(S,) φ for reward shaping, the optimum of a relaxation."""
-        return potential(self.kernel, self.weights, self.service_only)
 
     @cached_property
     def observations(self) -> Any:

@@ -111,4 +111,5 @@ def to_onnx(network: PolicyNetwork) -> bytes:
 def single_threaded() -> None:
     """One thread and no argument checks: repeatable results, and a much faster update."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     torch.distributions.Distribution.set_default_validate_args(False)

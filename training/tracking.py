@@ -39,11 +39,11 @@ class Tracker:
         if uri == "off":
             return
         if not _answers(uri):
-            log.warning("no answer from the tracking server %s: this run is recorded on disk only", redact(uri))
+            log.warning("no answer from %s: this run is recorded on disk only", redact(uri))
             return
         try:
             self._open(uri, experiment, name)
-        except Exception as error:  # noqa: BLE001 tracking must not end a training run
+        except Exception as error:
             log.warning("tracking is off: %s", redact(str(error).splitlines()[0]))
             self._client = None
 
@@ -66,9 +66,10 @@ class Tracker:
         if self._client is None:
             return None
         tags = {"mlflow.parentRunId": self.run_id, "cluster": name}
-        return self._safely(
+        run: str | None = self._safely(
             lambda: self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
         )
+        return run
 
     def params(self, run: str | None, values: Mapping[str, Any]) -> None:
         """Parameters, flattened, redacted and cut."""
@@ -123,7 +124,7 @@ class Tracker:
             return None
         try:
             return action()
-        except Exception as error:  # noqa: BLE001 tracking must not end a training run
+        except Exception as error:
             log.warning("tracking stopped: %s", redact(str(error).splitlines()[0]))
             self._client = None
             return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
-import json
 import multiprocessing as mp
 import subprocess
 from collections.abc import Iterator
@@ -122,7 +121,8 @@ def _locked(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConfigError("another run is writing here", where=str(out), hint="choose another --out") from None
+            hint = "choose another --out"
+            raise ConfigError("another run is writing here", where=str(out), hint=hint) from None
         yield
 
 

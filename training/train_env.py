@@ -30,13 +30,15 @@ class RewardModel:
 
     weights: Any  # (R,)
     discount: float
-    expected: Any = None  # (S, A) E[r + γφ' − φ] before opt-out costs; None: rewards are sampled
-    opt_out_cost: Any = None  # (S, A) paid where the channel's consent is held
-    phi: Any = None  # (S,) potential of sampled rewards; None: no shaping
+    consents: Any  # (M,) patterns, the order of the tables
+    expected: Any = None  # (M, S, A) E[r + γφ(x') − φ(x) | x, a]; None: rewards are sampled
+    phi: Any = None  # (M, S) potential of sampled rewards; None: no shaping
 
 
 class TrainEnv(VecEnv):
     """`N` customers of one cluster; `dones` are churns and cuts, told apart in `infos`."""
+
+    render_mode = None
 
     def __init__(
         self, journey: Journey, rewards: RewardModel, customers: int, horizon_days: int, seed: int
@@ -53,8 +55,8 @@ class TrainEnv(VecEnv):
         self.tick = 0
         self._next_customer = customers
         self._strides = np.asarray(journey.rules.strides)
-        channel = np.asarray(journey.rules.action_channel)
-        self._channel_bit = np.where(channel >= 0, 1 << np.maximum(channel, 0), 0)
+        self._block = np.zeros(int(journey.rules.sizes[CONSENT]), dtype=np.int64)
+        self._block[rewards.consents] = np.arange(len(rewards.consents))
         self._clock = np.arange(customers) * horizon_days // customers
         self._actions: Any = None
 
@@ -95,26 +97,28 @@ class TrainEnv(VecEnv):
     def _paid(self, before: Any, actions: Any, outcomes: Any) -> Any:
         """(N,) float32 scaled rewards; a number that is not finite stops the run."""
         model = self.rewards
-        here = before @ self._strides
+        block, here = self._block[before[:, CONSENT]], before @ self._strides
         if model.expected is not None:
-            held = (before[:, CONSENT] & self._channel_bit[actions]) > 0
-            paid = model.expected[here, actions] - np.where(held, model.opt_out_cost[here, actions], 0.0)
+            paid = model.expected[block, here, actions]
         else:
             paid = outcomes.rewards @ model.weights
             if model.phi is not None:
-                there = self.simulator.states @ self._strides
+                states = self.simulator.states
+                there = np.minimum(states @ self._strides, model.phi.shape[1] - 1)
                 # the churned stage lies beyond the table and is worth 0
-                after = np.where(outcomes.churned, 0.0, model.phi[np.minimum(there, len(model.phi) - 1)])
-                paid = paid + model.discount * after - model.phi[here]
-        if not np.isfinite(paid).all():
-            i = int(np.flatnonzero(~np.isfinite(paid))[0])
+                ahead = np.where(outcomes.churned, 0.0, model.phi[self._block[states[:, CONSENT]], there])
+                paid = paid + model.discount * ahead - model.phi[block, here]
+        with np.errstate(over="ignore"):
+            scaled = (paid * self.scale).astype(np.float32)
+        if not np.isfinite(scaled).all():
+            i = int(np.flatnonzero(~np.isfinite(scaled))[0])
             raise ScenarioError(
                 "a reward is not finite",
                 where=f"tick {self.tick}, customer {self.simulator.customers[i]}",
                 got=float(paid[i]),
                 hint=f"action {self.journey.actions[int(actions[i])].key}; check prices and values",
             )
-        return (paid * self.scale).astype(np.float32)
+        return scaled
 
     def calibrate(self, target: float, days: int, seed: int) -> None:
         """Choose `scale` so that discounted returns of random legal play have this size."""
@@ -151,7 +155,7 @@ class TrainEnv(VecEnv):
         """Native: nothing is wrapped."""
         return [False] * self.num_envs
 
-    def seed(self, seed: int | None = None) -> Sequence[None | int]:
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """The seed belongs to the constructor."""
         return [None] * self.num_envs
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.network import PolicyNetwork
+from training.network import PolicyNetwork, single_threaded
 
-STEPS, BATCH, LEARNING_RATE = 900, 1024, 5e-3
+STEPS, BATCH, LEARNING_RATE = 1500, 1024, 4e-3
+GAP_WEIGHT = 10.0
 
 
 def fit_values(network: PolicyNetwork, observations: Any, q: Any, greedy: Any, seed: int) -> None:
@@ -22,24 +23,30 @@ def fit_values(network: PolicyNetwork, observations: Any, q: Any, greedy: Any, s
     A state's value and the actions' gaps are outputs of their own, each on its own scale: the
     gaps decide what exploration may choose, and are small beside the value.
     """
+    single_threaded()
     legal = np.isfinite(q)
     value = q[np.arange(len(q)), greedy]
     gaps = np.where(legal, value[:, None] - np.where(legal, q, 0.0), 0.0)
-    scales = (max(float(value.std()), 1e-9), max(float(gaps[legal].std()), 1e-9))
+    scale = max(float(value.std()), 1e-9)
     network.offset.fill_(float(value.mean()))
-    network.scale.copy_(torch.tensor(scales))
-    targets = np.concatenate([(value[:, None] - value.mean()) / scales[0], gaps / scales[1]], axis=1)
-    mask = np.concatenate([np.ones((len(q), 1), dtype=bool), legal], axis=1)
-    x, y = torch.from_numpy(observations), torch.from_numpy(targets.astype(np.float32))
-    counts = torch.from_numpy(mask.astype(np.float32))
+    network.scale.fill_(scale)
+    # small gaps decide what exploration may choose: errors count relative to the gap
+    near = 0.02 * scale
+    weight = np.where(legal, near / (near + np.abs(gaps)), 0.0)
+    x = torch.from_numpy(observations)
+    v = torch.from_numpy(((value - value.mean()) / scale).astype(np.float32))
+    g = torch.from_numpy((gaps / scale).astype(np.float32))
+    w = torch.from_numpy((weight / weight.sum(axis=1, keepdims=True)).astype(np.float32))
     random = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(network.values.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / STEPS)
     for _ in range(STEPS):
         rows = torch.from_numpy(random.integers(0, len(q), BATCH))
         raw = network.values(network.one_hot(x[rows]))
-        loss = (counts[rows] * (raw - y[rows]) ** 2).sum() / counts[rows].sum()
+        value_loss = ((raw[:, 0] - v[rows]) ** 2).mean()
+        gap_loss = (w[rows] * (raw[:, 1:] - g[rows]) ** 2).sum(dim=1).mean()
+        loss = value_loss + GAP_WEIGHT * gap_loss
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()

@@ -8,6 +8,7 @@ learning rate that falls to zero. Each is a setting. The network is the served o
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -19,15 +20,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from envs.relaxation import greedy_policy, opt_out_costs, shaped_rewards
+from envs.relaxation import expected_rewards, greedy_policy, potential
 from envs.scenario import Strict
-from envs.solver import gain_of
 from training.learner import Learned, Point, Problem, Report
 from training.network import OneHot, PolicyNetwork, single_threaded
 from training.train_env import RewardModel, TrainEnv
 
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+_ILLEGAL = -1e8  # a logit: its probability is exactly 0 in float32
 
 
 class Settings(Strict):
@@ -35,7 +36,7 @@ class Settings(Strict):
 
     samples: Count = 2_000_000  # customer-days
     rewards: Literal["expected", "sampled"] = "expected"
-    shaping: Literal["relaxed", "none"] = "relaxed"
+    shaping: Literal["relaxed", "relaxed_all", "none"] = "relaxed"
     customers: Count = 1024
     steps: Count = 32  # days between updates
     batch: Count = 2048
@@ -66,9 +67,9 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     watcher = Watcher(problem, settings, report)
     model.learn(settings.samples, callback=watcher)
     beside = {}
-    if settings.shaping == "relaxed":
-        greedy = greedy_policy(problem.kernel, problem.weights, problem.potential)
-        beside["potential_greedy"] = greedy
+    phi = shaping_potential(problem, settings)
+    if phi is not None:
+        beside["potential_greedy"] = greedy_policy(problem.kernel, problem.weights, phi)
     return Learned(served_network(problem, model, settings), int(model.num_timesteps), beside)
 
 
@@ -79,7 +80,7 @@ def agent(problem: Problem, settings: Settings) -> CutPPO:
     env = TrainEnv(problem.journey, reward_model(problem, settings), settings.customers, days, problem.seed)
     env.calibrate(settings.return_size, days, problem.seed)
     model = CutPPO(
-        MaskableActorCriticPolicy,
+        MaskedPolicy,
         env,
         learning_rate=lambda left: settings.learning_rate * left,
         n_steps=settings.steps,
@@ -96,6 +97,7 @@ def agent(problem: Problem, settings: Settings) -> CutPPO:
             "features_extractor_kwargs": {"sizes": problem.journey.encoding.sizes},
             "net_arch": {"pi": settings.hidden, "vf": settings.hidden},
             "activation_fn": nn.ReLU,
+            "optimizer_kwargs": {"eps": 1e-5, "fused": True},
         },
     )
     with torch.no_grad():  # a shaped value is near 0; start there
@@ -106,15 +108,23 @@ def agent(problem: Problem, settings: Settings) -> CutPPO:
 
 def reward_model(problem: Problem, settings: Settings) -> RewardModel:
     """How days are paid under these settings."""
-    weights, discount = problem.weights, problem.journey.scenario.discount
-    phi = problem.potential if settings.shaping == "relaxed" else None
+    kernel, weights = problem.kernel, problem.weights
+    phi = shaping_potential(problem, settings)
+    model = RewardModel(weights, problem.journey.scenario.discount, kernel.consents)
     if settings.rewards == "sampled":
-        return RewardModel(weights, discount, phi=phi)
-    if phi is None:
-        expected = gain_of(problem.kernel, weights)
-    else:
-        expected = shaped_rewards(problem.kernel, weights, phi)
-    return RewardModel(weights, discount, expected, opt_out_costs(problem.kernel, weights))
+        return replace(model, phi=phi)
+    base = np.zeros((problem.blocks, kernel.states)) if phi is None else phi
+    # without a potential, tomorrow counts for nothing in today's pay
+    expected = expected_rewards(kernel, weights, base)
+    return replace(model, expected=expected)
+
+
+def shaping_potential(problem: Problem, settings: Settings) -> Any:
+    """(M, S) φ, or None."""
+    if settings.shaping == "none":
+        return None
+    every = settings.shaping == "relaxed_all"
+    return potential(problem.kernel, problem.weights, problem.service_only, every)
 
 
 class OneHotFeatures(BaseFeaturesExtractor):
@@ -129,6 +139,39 @@ class OneHotFeatures(BaseFeaturesExtractor):
         """(N, F) → (N, D)."""
         out: Tensor = self.layer(observations)
         return out
+
+
+class MaskedPolicy(MaskableActorCriticPolicy):
+    """The library's policy with one masked log-softmax where its distribution takes five."""
+
+    def forward(
+        self, obs: Tensor, deterministic: bool = False, action_masks: Any = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions (N,), values (N, 1) and log-probabilities (N,)."""
+        features = self.extract_features(obs)
+        logs = self._logs(features, action_masks)
+        if deterministic:
+            actions = logs.argmax(dim=1)
+        else:  # the largest of p / Exp(1) is a draw from p
+            actions = (logs.exp() / torch.empty_like(logs).exponential_()).argmax(dim=1)
+        values = self.value_net(self.mlp_extractor.forward_critic(features))
+        return actions, values, logs.gather(1, actions[:, None]).squeeze(1)
+
+    def evaluate_actions(
+        self, obs: Tensor, actions: Tensor, action_masks: Any = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Values (N, 1), log-probabilities (N,) of `actions`, and entropies (N,)."""
+        features = self.extract_features(obs)
+        logs = self._logs(features, action_masks)
+        values = self.value_net(self.mlp_extractor.forward_critic(features))
+        entropy = -(logs.exp() * logs).sum(dim=1)
+        return values, logs.gather(1, actions[:, None]).squeeze(1), entropy
+
+    def _logs(self, features: Tensor, masks: Any) -> Tensor:
+        logits = self.action_net(self.mlp_extractor.forward_actor(features))
+        if masks is not None:
+            logits = logits.masked_fill(torch.as_tensor(masks) < 0.5, _ILLEGAL)
+        return torch.log_softmax(logits, dim=1)
 
 
 class CutPPO(MaskablePPO):

@@ -1,0 +1,28 @@
+"""The hand-checkable scenario as a learner's problem."""
+
+from __future__ import annotations
+
+import pytest
+
+from envs.journey import compile_journey
+from envs.scenario import Scenario
+from training.learner import Problem
+from training.network import single_threaded
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Torch as training uses it; its threads fight over a busy machine."""
+    single_threaded()
+
+
+@pytest.fixture(scope="session")
+def keen(tiny: Scenario) -> Problem:
+    """The cluster that likes to hear from us."""
+    return Problem(compile_journey(tiny, "keen"), "lifetime_value", seed=0)
+
+
+@pytest.fixture(scope="session")
+def wary(tiny: Scenario) -> Problem:
+    """The cluster where the next contact is often the last."""
+    return Problem(compile_journey(tiny, "wary"), "lifetime_value", seed=0)

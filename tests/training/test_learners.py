@@ -1,0 +1,69 @@
+"""Each learner reaches what it promises, on a scenario small enough to retrain in a test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from envs.policy import NetworkPolicy
+from training.bundle_export import export
+from training.judge import answers, value_of
+from training.learner import Learned, Point, Problem
+from training.learners import distilled, planner, ppo
+
+
+def quiet(point: Point) -> None:
+    """Progress nobody watches."""
+    assert np.isfinite(list(point.metrics.values())).all()
+
+
+def score(problem: Problem, learned: Learned) -> float:
+    """Score of the exported file."""
+    exported = export(problem, learned, 0.05, 0.01)
+    assert exported.entry.score is not None
+    return exported.entry.score
+
+
+def test_the_planner_is_optimal(wary: Problem) -> None:
+    learned = planner.learn(wary, planner.Settings(), quiet)
+    assert score(wary, learned) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["keen", "wary"])
+def test_the_distilled_network_is_nearly_optimal(name: str, request: pytest.FixtureRequest) -> None:
+    problem: Problem = request.getfixturevalue(name)
+    learned = distilled.learn(problem, distilled.Settings(steps=400), quiet)
+    assert score(problem, learned) >= 0.999
+
+
+def test_ppo_learns_the_journey(keen: Problem) -> None:
+    settings = ppo.Settings(samples=400_000)
+    learned = ppo.learn(keen, settings, quiet)
+    assert score(keen, learned) >= 0.97
+    assert learned.samples >= settings.samples
+
+
+def test_the_same_seed_gives_the_same_network(keen: Problem) -> None:
+    settings = ppo.Settings(samples=8_192, customers=128, steps=16, batch=512)
+    files = []
+    for _ in range(2):
+        learned = ppo.learn(keen, settings, quiet)
+        assert not isinstance(learned.policy, planner.Table)
+        files.append([p.detach().numpy().copy() for p in learned.policy.policy.parameters()])
+    for one, other in zip(*files, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_potentials_own_policy_is_shown_beside_what_was_learned(keen: Problem) -> None:
+    settings = ppo.Settings(samples=4_096, customers=64, steps=16, batch=256)
+    learned = ppo.learn(keen, settings, quiet)
+    assert value_of(keen, learned.shown_beside["potential_greedy"]) <= keen.solution.start_value(keen.kernel)
+    unshaped = ppo.learn(keen, settings.model_copy(update={"shaping": "none"}), quiet)
+    assert not unshaped.shown_beside
+
+
+def test_a_learned_file_never_chooses_an_illegal_action(keen: Problem) -> None:
+    settings = ppo.Settings(samples=4_096, customers=64, steps=16, batch=256)
+    exported = export(keen, ppo.learn(keen, settings, quiet), 0.05, 0.01)
+    actions = answers(keen, NetworkPolicy(exported.content, keen.journey, "file"))[0].ravel()
+    assert keen.legal[np.arange(keen.states), actions].all()
