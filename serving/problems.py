@@ -5,6 +5,7 @@ UserError             422
 ├── ConflictError     409  a report that contradicts an earlier one, a policy no longer held
 ├── KeyReusedError    422  an Idempotency-Key sent again with another request
 └── InvalidError      422  several things wrong at once, each with its place
+StoreClosedError      503  the server is stopping (as any error of the database: nothing recorded)
 
 Answers never repeat the input: it may be personal, or not printable.
 """
@@ -23,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from envs.errors import JourneyError, UserError
+from serving.store import StoreClosedError
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 50
@@ -127,10 +129,10 @@ def of_error(error: Exception, instance: str | None = None) -> Problem:
         return problem(409, str(error), instance)
     if isinstance(error, InvalidError):
         return problem(422, str(error), instance, error.items[:_MOST_ERRORS])
+    if isinstance(error, (SQLAlchemyError, StoreClosedError)):
+        return problem(503, "the store refused; nothing was recorded, try again", instance)
     if isinstance(error, JourneyError):
         return problem(422, str(error), instance)
-    if isinstance(error, SQLAlchemyError):
-        return problem(503, "the store refused; nothing was recorded, try again", instance)
     return problem(500, "an unexpected error; it is in the server's log", instance)
 
 

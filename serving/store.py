@@ -12,21 +12,33 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from envs.errors import ConfigError
-from serving.tables import SCHEMA_VERSION, decisions, events, identities, meta, metadata
+from envs.errors import ConfigError, JourneyError
+from serving.tables import SCHEMA_VERSION, meta, metadata
 
 T = TypeVar("T")
 _MOST_PER_COMMIT = 512
 _READERS = 20
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",  # what is promised survives a power cut
+    "busy_timeout=5000",
+    "foreign_keys=ON",
+    "secure_delete=ON",  # what is erased is overwritten
+)
 _VERSION = select(meta.c.value).where(meta.c.key == "schema_version")
+_SEQ = select(meta.c.value).where(meta.c.key == "seq")
+_NEW_SEQ = update(meta).where(meta.c.key == "seq").values(value=bindparam("last"))
+
+
+class StoreClosedError(JourneyError):
+    """The server is stopping: nothing more is written."""
 
 
 class _Work(Generic[T]):
@@ -44,32 +56,36 @@ class Store:
         self._engine = _engine(url)
         try:
             metadata.create_all(self._engine)
-            with self._engine.begin() as connection:
+            with self._engine.connect().execution_options(writer=True) as connection, connection.begin():
                 _check_version(connection)
-                self._seq = count(_last_seq(connection) + 1)
         except SQLAlchemyError as error:
             raise ConfigError(f"store cannot be opened: {_reason(error)}", where=_shown(url)) from None
         self._queue: queue.Queue[_Work[Any] | None] = queue.Queue()
-        self._thread = threading.Thread()
+        self._seq = 0
+        self._open, self._lock = False, threading.Lock()
         self.start()
 
     def start(self) -> None:
         """Start the writer unless it runs: an application may be started again after its end."""
-        if not self.alive:
-            self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if not self._open:
+                self._open = True
+                self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
+                self._thread.start()
 
     def next_seq(self) -> int:
         """The next running number; only commands may draw one."""
-        return next(self._seq)
+        self._seq += 1
+        return self._seq
 
     def submit(self, command: Callable[[Connection], T]) -> Future[T]:
         """Queue a command; its result is there once the transaction is durable."""
         work = _Work(command)
-        if not self.alive:
-            work.future.set_exception(RuntimeError("the store is closed"))
-        else:
-            self._queue.put(work)
+        with self._lock:
+            if self.alive:
+                self._queue.put(work)
+            else:
+                work.future.set_exception(StoreClosedError("the store is closed"))
         return work.future
 
     @contextmanager
@@ -80,8 +96,8 @@ class Store:
 
     @property
     def alive(self) -> bool:
-        """False once the writer has stopped."""
-        return self._thread.is_alive()
+        """False once the writer is told to stop, or has died."""
+        return self._open and self._thread.is_alive()
 
     @property
     def queued(self) -> int:
@@ -90,24 +106,54 @@ class Store:
 
     def close(self) -> None:
         """Finish what is queued, then stop."""
-        if self.alive:
-            self._queue.put(None)
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._queue.put(None)
         self._thread.join(timeout=30)
         self._engine.dispose()
 
     def _write(self) -> None:
         with self._engine.connect().execution_options(writer=True) as connection:
             while (first := self._queue.get()) is not None:
-                batch, stop = [first], False
-                for _ in range(min(self._queue.qsize(), _MOST_PER_COMMIT)):
-                    work = self._queue.get()
-                    if work is None:
-                        stop = True
+                batch: list[_Work[Any]] = [first]
+                while len(batch) < _MOST_PER_COMMIT and not self._queue.empty():
+                    if (work := self._queue.get()) is None:
+                        self._queue.put(None)  # the last thing in the queue: stop after this batch
                         break
                     batch.append(work)
-                _commit_together(connection, batch)
-                if stop:
-                    return
+                self._commit_together(connection, batch)
+
+    def _commit_together(self, connection: Connection, batch: list[_Work[Any]]) -> None:
+        """Run each command in a savepoint of one transaction; promises are kept after the commit."""
+        done: list[_Work[Any]] = []
+        try:
+            with connection.begin():
+                # read under the write lock, so that two servers on one store never share a number
+                before = self._seq = int(connection.scalar(_SEQ.with_for_update()) or 0)
+                for work in batch:
+                    if work.future.set_running_or_notify_cancel() and _attempt(connection, work):
+                        done.append(work)
+                if self._seq > before:
+                    connection.execute(_NEW_SEQ, {"last": str(self._seq)})
+        except Exception as error:  # the commit failed: nothing of this batch is on disk
+            for work in batch:
+                if not work.future.done():
+                    work.future.set_exception(error)
+            return
+        for work in done:
+            work.future.set_result(work.result)
+
+
+def _attempt(connection: Connection, work: _Work[Any]) -> bool:
+    """Whether the command succeeded; a failure is its own and must not stop the others."""
+    try:
+        with connection.begin_nested():
+            work.result = work.command(connection)
+    except Exception as error:
+        work.future.set_exception(error)
+        return False
+    return True
 
 
 @contextmanager
@@ -126,30 +172,6 @@ def reading(url: str) -> Iterator[Connection]:
         raise ConfigError(f"store cannot be read: {_reason(error)}", where=_shown(url)) from None
     finally:
         engine.dispose()
-
-
-def _commit_together(connection: Connection, batch: list[_Work[Any]]) -> None:
-    """Run each command in a savepoint of one transaction; promises are kept after the commit."""
-    done = []
-    try:
-        with connection.begin():
-            for work in batch:
-                if not work.future.set_running_or_notify_cancel():
-                    continue
-                try:
-                    with connection.begin_nested():
-                        work.result = work.command(connection)
-                except Exception as error:  # one failed command must not stop the others
-                    work.future.set_exception(error)
-                else:
-                    done.append(work)
-    except Exception as error:  # the commit failed: nothing of this batch is on disk
-        for work in batch:
-            if not work.future.done():
-                work.future.set_exception(error)
-        return
-    for work in done:
-        work.future.set_result(work.result)
 
 
 def _engine(url: str) -> Engine:
@@ -194,20 +216,10 @@ def _begin_sqlite(connection: Connection) -> None:
 def _check_version(connection: Connection) -> None:
     found = connection.scalar(_VERSION)
     if found is None:
-        connection.execute(meta.insert().values(key="schema_version", value=SCHEMA_VERSION))
+        connection.execute(insert(meta).values(key="schema_version", value=SCHEMA_VERSION))
+        connection.execute(insert(meta).values(key="seq", value="0"))
     elif found != SCHEMA_VERSION:
         raise ConfigError("store of another version", got=found, expected=SCHEMA_VERSION)
-
-
-def _last_seq(connection: Connection) -> int:
-    columns = (
-        events.c.seq,
-        events.c.retracted_seq,
-        decisions.c.seq,
-        decisions.c.settled_seq,
-        identities.c.seq,
-    )
-    return max(int(connection.scalar(select(func.max(column))) or 0) for column in columns)
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from envs.errors import ConfigError
-from serving.store import Store
+from serving.store import Store, StoreClosedError
 from serving.tables import meta
 
 
@@ -25,10 +25,15 @@ def writing(key: str) -> Callable[[Connection], object]:
     return lambda connection: connection.execute(insert(meta).values(key=key, value="x"))
 
 
+def drawing(store: Store) -> Callable[[Connection], int]:
+    """A command that draws the next running number."""
+    return lambda connection: store.next_seq()
+
+
 def keys(store: Store) -> set[str]:
     """Keys on disk, read beside the writer."""
     with store.read() as connection:
-        return set(connection.scalars(select(meta.c.key))) - {"schema_version"}
+        return set(connection.scalars(select(meta.c.key))) - {"schema_version", "seq"}
 
 
 def test_what_is_promised_is_on_disk_and_in_wal_mode(store: Store, tmp_path: Path) -> None:
@@ -71,7 +76,7 @@ def test_closing_finishes_what_is_queued_and_takes_nothing_more(store: Store) ->
         store.submit(writing(str(n)))
     store.close()
     assert len(keys(store)) == 50
-    with pytest.raises(RuntimeError):
+    with pytest.raises(StoreClosedError):
         store.submit(lambda c: None).result(1)
 
 
@@ -114,3 +119,13 @@ def test_a_store_can_be_started_again(store: Store) -> None:
     store.submit(writing("again")).result(10)
     assert keys(store) == {"again"}
     store.close()
+
+
+def test_two_servers_on_one_store_never_share_a_number(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    one, two = Store(url), Store(url)
+    promises = [store.submit(drawing(store)) for _ in range(40) for store in (one, two)]
+    drawn = [promise.result(10) for promise in promises]
+    assert sorted(drawn) == list(range(1, 81))
+    one.close()
+    two.close()
