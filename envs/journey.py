@@ -69,7 +69,8 @@ class Journey:
     def start_stages(self) -> Any:
         """(L,) start probabilities of the stages."""
         mix = self.cluster.start.stages
-        return np.array([mix.get(s.name, 0.0) for s in self.scenario.stages], dtype=np.float64)
+        out = np.array([mix.get(s.name, 0.0) for s in self.scenario.stages], dtype=np.float64)
+        return out / out.sum()  # a file may round its mix
 
     @cached_property
     def start_consents(self) -> Any:
