@@ -28,7 +28,8 @@ from training.ope.log_panel import LoggedJourneys, logged_journeys
 from training.ope.regression import RidgeModel
 from training.ope.targets import always, best_single_action, bundle_policy, nothing
 
-MANY_DECISIONS = 12  # beyond so many, actions get no slopes of their own in the value model
+MOST_CUSTOMER_DAYS = 2_000_000  # about half a gigabyte of features
+MOST_SLOPES = 1_000  # features times actions; beyond, actions get no slopes of their own
 
 
 def in_scenario(
@@ -151,6 +152,7 @@ class LogOptions:
     seed: int = 0
     served: bool = False  # also the sampler with its exploration
     bootstrap: int = 0  # resamples over customers; 0: normal intervals
+    customer_days: int = MOST_CUSTOMER_DAYS  # beyond, a sample of the customers is evaluated
 
 
 def on_log(bundle: Bundle, logged: LoggedCustomers, options: LogOptions) -> dict[str, Any]:
@@ -158,9 +160,10 @@ def on_log(bundle: Bundle, logged: LoggedCustomers, options: LogOptions) -> dict
 
     Raises `GateError` where not even one decision at a time can be estimated.
     """
-    journeys = journeys_of(bundle, logged, options.discount)
+    journeys = journeys_of(bundle, logged.sample(options.customer_days, options.seed), options.discount)
     panel, scenario = journeys.panel, bundle.scenario
-    settings = Settings(RidgeModel(interactions=panel.actions.shape[1] <= MANY_DECISIONS), seed=options.seed)
+    slopes = panel.features.shape[2] * panel.count
+    settings = Settings(RidgeModel(interactions=slopes <= MOST_SLOPES), seed=options.seed)
     targets = {"policy": bundle_policy(bundle, journeys)}
     if options.served:
         targets["policy_served"] = bundle_policy(bundle, journeys, served=True)
@@ -177,6 +180,7 @@ def on_log(bundle: Bundle, logged: LoggedCustomers, options: LogOptions) -> dict
         "bundle": str(bundle.folder),
         "objective": bundle.manifest.objective,
         "customers": len(journeys.customers),
+        "customers_in_the_log": len(logged.clusters),
         "decisions": int(decided.sum()),
         "horizon": f"the log's {panel.actions.shape[1]} decisions, discounted {options.discount} a day",
         "reward": "one decision: up to the next decision; journey: from the first decision to the log's end",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from envs.assignment import assign_clusters
 from envs.columns import Columns, number_events
@@ -35,6 +36,27 @@ class LoggedCustomers:
     plan: Plan
     starts: Starts | None  # None: everybody begins as one never seen
     clusters: Any  # (N,) number of the scenario's cluster
+
+    def sample(self, customer_days: int, seed: int) -> LoggedCustomers:
+        """As many customers, drawn at random, as have so many modelled days at most; all if they fit."""
+        days = self.plan.last_day - self.plan.first_day + 1
+        count, wanted = len(self.clusters), max(customer_days // days, 1)
+        if count <= wanted:
+            return self
+        kept = np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
+        starts = self.starts and Starts(*(field[kept] for field in self.starts))
+        return LoggedCustomers(_of_customers(self.columns, kept), self.plan, starts, self.clusters[kept])
+
+
+def _of_customers(columns: Columns, kept: Any) -> Columns:
+    """The events of some customers, `kept` (n,) ascending."""
+    sizes = np.diff(columns.offsets)[kept]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    rows = np.repeat(columns.offsets[kept] - offsets[:-1], sizes) + np.arange(offsets[-1])
+    events = {
+        name: value[rows] for name, value in vars(columns).items() if name not in ("customers", "offsets")
+    }
+    return Columns(customers=columns.customers.take(pa.array(kept)), offsets=offsets, **events)
 
 
 def read_logged(

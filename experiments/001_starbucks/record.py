@@ -94,7 +94,8 @@ def purchases_after_an_offer(path: Path) -> None:
     for offer in (7, 9, 3, 1):
         own = [number[c] for c, o in alone.items() if o == offer and (c, o) in viewers]
         days = int(portfolio.loc[portfolio["offer"] == str(offer), "duration"].iloc[0])
-        axis.plot(range(14), bought[own, :14].mean(axis=0), marker="o", ms=3, label=f"offer {offer}, {days} days")
+        label = f"offer {offer}, {days} days"
+        axis.plot(range(14), bought[own, :14].mean(axis=0), marker="o", ms=3, label=label)
     unseen = [number[c] for c, o in alone.items() if o in (0, 4, 5, 6) and not _viewed(events, c, o)]
     axis.plot(range(14), bought[unseen, :14].mean(axis=0), color="0.5", ls="--", label="sent, never viewed")
     none = [number[c] for c in set(customers) - set(first.index) - set(later)]

@@ -110,6 +110,21 @@ def test_estimate_from_a_log_holds_the_solvers_exact_finite_horizon_value(
     assert estimate.high - estimate.low < 1.0
 
 
+def test_a_sample_of_customers_keeps_their_journeys_as_they_were(tiny: Scenario, log: Path) -> None:
+    logged, weights = read_logged([log], tiny, None, None), compile_journey(tiny, "keen").weights()
+    few = logged.sample(customer_days=100 * SPAN.days, seed=2)
+    assert len(few.clusters) == 100
+    parts = [
+        logged_journeys(x.columns, tiny, x.plan, x.starts, x.clusters, weights) for x in (logged, few)
+    ]
+    number = {str(name): n for n, name in enumerate(parts[0].customers)}
+    at = np.array([number[str(name)] for name in parts[1].customers])
+    days = parts[1].panel.rewards.shape[1]
+    np.testing.assert_array_equal(parts[0].customers[at], parts[1].customers)
+    np.testing.assert_array_equal(parts[0].clusters[at], parts[1].clusters)
+    np.testing.assert_allclose(parts[0].panel.rewards[at, :days], parts[1].panel.rewards)
+
+
 def test_a_log_without_propensities_is_refused(tiny: Scenario, log: Path, tmp_path: Path) -> None:
     table = read_log(log)
     position = table.column_names.index("propensity")

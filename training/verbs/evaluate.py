@@ -63,7 +63,8 @@ MOST_DECISIONS = 12  # a table of more would not be read
 def show_estimates(console: Console, document: dict[str, Any]) -> None:
     """Policies, then paired differences; a refusal stands where its interval would."""
     console.print(
-        f"{document['customers']:,} customers, {document['decisions']:,} decisions; "
+        f"{document['customers']:,} of {document['customers_in_the_log']:,} customers, "
+        f"{document['decisions']:,} decisions; "
         f"{document['currency']} a customer; 95 % {document['interval']['method']} intervals over customers; "
         f"{document['horizon']}"
     )
