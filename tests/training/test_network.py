@@ -8,7 +8,7 @@ import torch
 
 from envs.errors import BundleError, UserError
 from envs.policy import NetworkPolicy
-from training.bundle_export import exact_q
+from training.judge import exact_q
 from training.learner import Problem
 from training.network import PolicyNetwork, to_onnx
 from training.values import fit_values
@@ -18,6 +18,13 @@ from training.values import fit_values
 def network(keen: Problem) -> PolicyNetwork:
     torch.manual_seed(3)
     return PolicyNetwork(keen.journey.encoding.sizes, len(keen.journey.actions))
+
+
+def last_bias(network: PolicyNetwork) -> torch.Tensor:
+    """The bias of the logits."""
+    layer = network.policy[-1]
+    assert isinstance(layer, torch.nn.Linear)
+    return layer.bias
 
 
 def test_the_onnx_file_agrees_with_torch(network: PolicyNetwork, keen: Problem) -> None:
@@ -56,7 +63,7 @@ def test_masks_leave_no_probability_on_illegal_actions(network: PolicyNetwork, k
 def test_a_legal_action_survives_enormous_logits_elsewhere(keen: Problem) -> None:
     network = PolicyNetwork(keen.journey.encoding.sizes, len(keen.journey.actions))
     with torch.no_grad():
-        network.policy[-1].bias.copy_(torch.tensor([0.0, 1e6, 0.0, 0.0, 0.0, 0.0]))
+        last_bias(network).copy_(torch.tensor([0.0, 1e6, 0.0, 0.0, 0.0, 0.0]))
     only_wait = np.zeros_like(keen.legal)
     only_wait[:, 0] = True
     probabilities, _ = NetworkPolicy(to_onnx(network), keen.journey, "file").evaluate(
@@ -73,7 +80,7 @@ def test_nan_is_refused_on_the_way_in_and_on_the_way_out(keen: Problem) -> None:
     with pytest.raises(UserError, match="row 1, fatigue"):
         policy.evaluate(observation, keen.legal[:2])
     with torch.no_grad():
-        network.policy[-1].bias.fill_(torch.nan)
+        last_bias(network).fill_(torch.nan)
     broken = NetworkPolicy(to_onnx(network), keen.journey, "keen.onnx")
     with pytest.raises(BundleError, match=r"keen\.onnx: network gave a number that is not finite"):
         broken.evaluate(keen.observations[:2], keen.legal[:2])

@@ -34,12 +34,12 @@ _ILLEGAL = -1e8  # a logit: its probability is exactly 0 in float32
 class Settings(Strict):
     """The recipe; findings of one question each are in `experiments/`."""
 
-    samples: Count = 2_000_000  # customer-days
+    samples: Count = 2_500_000  # customer-days
     rewards: Literal["expected", "sampled"] = "expected"
     shaping: Literal["relaxed", "relaxed_all", "none"] = "relaxed"
-    customers: Count = 1024
+    customers: Count = 512
     steps: Count = 32  # days between updates
-    batch: Count = 2048
+    batch: Count = 1024
     epochs: Count = 4
     learning_rate: Positive = 3e-3  # falls linearly to 0
     entropy: Annotated[float, Field(ge=0.0)] = 0.1  # falls with the square of the time left …
@@ -49,7 +49,7 @@ class Settings(Strict):
     hidden: list[Annotated[int, Field(ge=4, le=1024)]] = [64, 64]
     horizon: Positive = 2.0  # days to a cut, in units of 1 / (1 − γ); bootstrapped, not an end
     return_size: Positive = 2.0  # rewards are scaled so that returns are about this large
-    judged_every: Count = 8  # updates between points of the learning curve
+    judged_every: Count = 16  # updates between points of the learning curve
 
     def entropy_at(self, share: float) -> float:
         """The bonus after this share of the run.
@@ -148,7 +148,7 @@ class MaskedPolicy(MaskableActorCriticPolicy):
         self, obs: Tensor, deterministic: bool = False, action_masks: Any = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Actions (N,), values (N, 1) and log-probabilities (N,)."""
-        features = self.extract_features(obs)
+        features = self._features(obs)
         logs = self._logs(features, action_masks)
         if deterministic:
             actions = logs.argmax(dim=1)
@@ -161,11 +161,16 @@ class MaskedPolicy(MaskableActorCriticPolicy):
         self, obs: Tensor, actions: Tensor, action_masks: Any = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Values (N, 1), log-probabilities (N,) of `actions`, and entropies (N,)."""
-        features = self.extract_features(obs)
+        features = self._features(obs)
         logs = self._logs(features, action_masks)
         values = self.value_net(self.mlp_extractor.forward_critic(features))
         entropy = -(logs.exp() * logs).sum(dim=1)
         return values, logs.gather(1, actions[:, None]).squeeze(1), entropy
+
+    def _features(self, obs: Tensor) -> Tensor:
+        features = self.extract_features(obs)
+        assert isinstance(features, Tensor)  # one extractor for both trunks
+        return features
 
     def _logs(self, features: Tensor, masks: Any) -> Tensor:
         logits = self.action_net(self.mlp_extractor.forward_actor(features))
