@@ -12,7 +12,6 @@ import numpy as np
 
 from envs.compiled import compiled
 
-
 LIMIT = 2000  # iterations; a few dozen suffice at a daily discount
 
 
