@@ -20,11 +20,13 @@ starbucks: .venv/.train  ## the real log, from raw files to a served decision (J
 test: .venv/.dev  ## every test that needs Python only, on two cores
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-test-services: .venv/.dev  ## the tests that need a database server or a browser
+test-services: .venv/.dev  ## the tests that need a database server (Debian: postgresql)
+	$(INSTALL) '.[dev,postgres]'
 	$(BIN)/pytest -m services
 
 proof: .venv/.dev  ## the long statistical studies, resumable, one row a finished cell
 	$(BIN)/python -m training.proof
+	$(BIN)/python experiments/003_recovery/run.py
 
 bench: .venv/.dev  ## the benchmarks, each one table with its peers
 	for table in simulation solving fit; do $(BIN)/python -m experiments.benchmarks.$$table || exit 1; done
