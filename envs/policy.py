@@ -25,6 +25,7 @@ from envs.bundle import (
 )
 from envs.errors import BundleError, UserError
 from envs.journey import Journey, compile_journey
+from envs.sampling import sample, serving_probabilities
 from envs.scenario import Scenario
 from envs.state import State
 
@@ -286,33 +287,6 @@ def check_parity(policy: Policy, parity: Parity, where: str) -> None:
             got=worst,
             expected=f"at most {_PARITY_TOLERANCE}",
         )
-
-
-def serving_probabilities(
-    probabilities: Any, values: Any, legal: Any, exploration: float, max_regret: float
-) -> Any:
-    """(N, A) probabilities of the sampler that is really used; each row sums to 1.
-
-    Greedy with 1 − `exploration`; the rest spread evenly over the legal actions (the greedy
-    one among them) whose value is less than `max_regret` below the greedy action's.
-    """
-    legal = np.asarray(legal, dtype=bool)
-    rows = np.arange(len(legal))
-    greedy = np.argmax(np.where(legal, probabilities, -1.0), axis=1)
-    near = legal & (values > values[rows, greedy][:, None] - max_regret)
-    near[rows, greedy] = True
-    out = exploration * near / near.sum(axis=1, keepdims=True)
-    out[rows, greedy] += 1.0 - exploration
-    return out
-
-
-def sample(probabilities: Any, u: float) -> tuple[int, float]:
-    """(action, propensity) for a uniform number u in [0, 1); never an action of probability 0."""
-    cumulative = np.cumsum(probabilities)
-    action = int(np.searchsorted(cumulative, u * cumulative[-1], side="right"))
-    if action >= len(cumulative) or probabilities[action] <= 0.0:
-        action = int(np.flatnonzero(np.asarray(probabilities) > 0.0)[-1])
-    return action, float(probabilities[action])
 
 
 def _finite(observations: Any, names: tuple[str, ...]) -> Any:
