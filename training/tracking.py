@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ class Tracker:
             log.warning("no answer from %s: this run is recorded on disk only", redact(uri))
             return
         try:
-            self._open(uri, experiment, name)
+            with warnings.catch_warnings():  # the library's own deprecations are not the user's
+                warnings.simplefilter("ignore")
+                self._open(uri, experiment, name)
         except Exception as error:
             log.warning("tracking is off: %s", redact(str(error).splitlines()[0]))
             self._client = None
@@ -50,7 +53,8 @@ class Tracker:
     def _open(self, uri: str, experiment: str, name: str) -> None:
         import mlflow  # slow to import, and needed by nobody else
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for chatty in ("alembic", "mlflow"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         client = mlflow.MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
         where = _artifacts(uri)
@@ -123,7 +127,9 @@ class Tracker:
         if self._client is None:
             return None
         try:
-            return action()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return action()
         except Exception as error:
             log.warning("tracking stopped: %s", redact(str(error).splitlines()[0]))
             self._client = None

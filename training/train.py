@@ -1,36 +1,32 @@
 """A training run: every cluster in its own process, one bundle, one tracked run.
 
-What a cluster's training is stands in `cluster_run.py`; here are the processes, the progress,
-the records on disk and the bundle.
+What a cluster's training is stands in `cluster_run.py`, the processes in `engine.py`; here are
+the records on disk, the bundle and what is tracked.
 """
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import fcntl
-import multiprocessing as mp
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 from envs.bundle import Manifest, write_bundle
 from envs.document import did_you_mean
 from envs.errors import ConfigError, Interrupted
 from envs.journey import compile_journey
-from envs.output import progress, to_json
+from envs.output import to_json
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
-from training.cluster_run import Job, Outcome, train_cluster
-from training.learner import Point
+from training.cluster_run import Job, Outcome
+from training.engine import train_all
 from training.plots import draw
 from training.run_config import RunConfig
 from training.tracking import Tracker
-
-_told: Any = None  # a worker's queue to the parent
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -52,53 +48,6 @@ def run(config: RunConfig) -> dict[str, Any]:
         except BaseException:
             tracker.end(tracker.run_id, "FAILED")
             raise
-
-
-def train_all(jobs: list[Job], workers: int) -> list[Outcome]:
-    """Outcomes in the order of the jobs; the same whatever the number of workers."""
-    with progress() as bar:
-        tasks = {job.cluster: bar.add_task(job.cluster, total=1.0, note="") for job in jobs}
-
-        def show(cluster: str, point: Point) -> None:
-            note = " ".join(f"{k} {v:,.4g}" for k, v in point.metrics.items())
-            bar.update(tasks[cluster], completed=point.share, note=f"{note} {point.samples:,} samples")
-
-        if workers == 1:
-            return [train_cluster(job, show) for job in jobs]
-        context = mp.get_context("spawn")
-        queue = context.Queue()
-        size = min(workers, len(jobs))
-        with ProcessPoolExecutor(size, context, initializer=_begin, initargs=(queue,)) as pool:
-            waiting = [pool.submit(_work, job) for job in jobs]
-            try:
-                _watch(waiting, queue, show)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            return [future.result() for future in waiting]
-
-
-def _begin(queue: Any) -> None:
-    global _told
-    _told = queue
-
-
-def _work(job: Job) -> Outcome:
-    return train_cluster(job, lambda cluster, point: _told.put((cluster, point)))
-
-
-def _watch(waiting: list[Future[Outcome]], queue: Any, show: Any) -> None:
-    """Pass progress on until every job is done; the first failure ends the others."""
-    pending: set[Future[Outcome]] = set(waiting)
-    while pending:
-        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-        for future in done:
-            future.result()
-        while True:
-            try:
-                show(*queue.get_nowait())
-            except Empty:
-                break
 
 
 def _chosen(config: RunConfig, scenario: Scenario) -> tuple[str, list[str]]:
@@ -161,8 +110,9 @@ def _finish(
     (out / "run.json").write_text(config.model_dump_json(indent=1))
     for outcome in outcomes:
         (out / f"{outcome.cluster}.curve.json").write_text(to_json(outcome.curve))
+    score_table(records, out / "scores.csv")
     plots = draw(outcomes, out / "plots")
-    _track(tracker, outcomes, document, [out / "result.json", bundle, *plots])
+    _track(tracker, config, outcomes, document, [out / "result.json", out / "scores.csv", bundle, *plots])
     return document
 
 
@@ -178,10 +128,29 @@ def _overall(records: list[dict[str, Any]]) -> dict[str, float | None]:
     }
 
 
-def _track(tracker: Tracker, outcomes: list[Outcome], document: dict[str, Any], files: list[Path]) -> None:
+def score_table(records: list[dict[str, Any]], path: Path) -> None:
+    """One row a cluster and policy: the learned one, its references, what is shown beside it."""
+    rows = [["cluster", "policy", "value", "score"]]
+    for record in records:
+        room = record["optimum"] - record["service_only"]
+        values = {"learned": record["value"], "optimum": record["optimum"]} | record["baselines"]
+        values |= {name: beside["value"] for name, beside in record["shown_beside"].items()}
+        for name, value in values.items():
+            flat = record["score"] is None
+            score = "" if flat else f"{(value - record['service_only']) / room:.6f}"
+            rows.append([record["name"], name, f"{value:.6f}", score])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _track(
+    tracker: Tracker, config: RunConfig, outcomes: list[Outcome], document: dict[str, Any], files: list[Path]
+) -> None:
     for outcome in outcomes:
         child = tracker.child(outcome.cluster)
         record = outcome.record
+        facts = {"cluster": outcome.cluster, "seed": config.seed, "samples": record["samples"]}
+        tracker.params(child, facts | {"learner": config.learner, "settings": config.settings})
         tracker.curve(child, outcome.curve, outcome.began)
         figures = {k: v for k, v in record.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
         tracker.metrics(child, {f"final.{k}": v for k, v in figures.items()})

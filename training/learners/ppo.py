@@ -168,9 +168,7 @@ class MaskedPolicy(MaskableActorCriticPolicy):
         return values, logs.gather(1, actions[:, None]).squeeze(1), entropy
 
     def _features(self, obs: Tensor) -> Tensor:
-        features = self.extract_features(obs)
-        assert isinstance(features, Tensor)  # one extractor for both trunks
-        return features
+        return cast(Tensor, self.extract_features(obs))  # one extractor for both trunks
 
     def _logs(self, features: Tensor, masks: Any) -> Tensor:
         logits = self.action_net(self.mlp_extractor.forward_actor(features))

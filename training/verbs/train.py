@@ -42,6 +42,7 @@ def train(
 
 def show(console: Console, document: dict[str, Any]) -> None:
     """The score table, and where things are."""
+    console.width = max(console.width, 132)  # wrapped rows of figures cannot be compared
     console.print(score_table(document))
     console.print(f"bundle: {document['bundle']}")
     if document["mlflow_run_id"]:
