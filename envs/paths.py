@@ -135,9 +135,11 @@ def _steps(kernel: Kernel, states: list[int], policy: Any, worth: Any) -> list[d
             "value": round(float(worth[state]), 4),
             "leads_to": leads,
         }
-        if out and action.is_wait and out[-1]["action"] == "wait" and not out[-1]["leads_to"]:
-            out[-1]["days"] += 1
-            out[-1]["leads_to"] = leads
+        last = out[-1] if out else {}
+        same = all(last.get(k) == step[k] for k in ("stage", "action", "touchpoint", "channel"))
+        if same and (last["leads_to"] == leads or (action.is_wait and not last["leads_to"])):
+            last["days"] += 1
+            last["leads_to"] = leads
         else:
             out.append(step)
     return out

@@ -57,8 +57,9 @@ def load_run(path: str | Path, **overrides: Any) -> RunConfig:
     if isinstance(data, dict):
         data = data | given
     config = validated(RunConfig, document, ConfigError, data)
-    settings_of(config, document)
-    return config
+    # defaults are written out: a run is what it did, also after a default changes
+    settings = settings_of(config, document).model_dump(mode="json")
+    return config.model_copy(update={"settings": settings})
 
 
 def learner_module(name: str, where: str = "") -> Any:
