@@ -182,7 +182,9 @@ def contacting_decision(client: TestClient) -> str:
     raise AssertionError("twenty days without a contact")
 
 
-@pytest.mark.parametrize(("method", "template", "path", "body", "keys"), ROUTES, ids=[f"{r[0]} {r[2]}" for r in ROUTES])
+@pytest.mark.parametrize(
+    ("method", "template", "path", "body", "keys"), ROUTES, ids=[f"{r[0]} {r[2]}" for r in ROUTES]
+)
 def test_every_answer_fits_its_schema_and_has_exactly_the_named_keys(
     client: TestClient, document: Any, method: str, template: str, path: str, body: Any, keys: set[str]
 ) -> None:
