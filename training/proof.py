@@ -44,6 +44,7 @@ class Cell:
     score: float | None
     score_served: float | None
     edge: float | None
+    potential_greedy: float | None  # value of the shaping potential's own greedy policy
     train_seconds: float
     samples: int
     command: str
@@ -122,7 +123,8 @@ def run_cell(config: RunConfig, scenario: Scenario, cluster: str) -> Cell:
     return Cell(
         scenario=scenario.name, cluster=cluster, learner=config.learner, seed=config.seed,
         scenario_hash=scenario.digest(), run_hash=config.digest(), best_baseline=best["name"],
-        best_baseline_value=best["value"], command=command, **{k: record[k] for k in kept},
+        best_baseline_value=best["value"], command=command,
+        potential_greedy=record["shown_beside"].get("potential_greedy", {}).get("value"), **{k: record[k] for k in kept},
     )  # fmt: skip
 
 
