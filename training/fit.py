@@ -26,7 +26,7 @@ from envs.scenario import Cluster, Scenario, Start
 from envs.scenario_file import load_scenario, write_scenario
 from training.cells import Cells
 from training.clusters import Clustering, candidates
-from training.estimate import ClusterFit, choose_strengths, fit_clusters
+from training.estimate import ClusterFit, choose_ridges, fit_clusters
 from training.fold_search import Trial, count_log, held_out_likelihood, search
 from training.log_check import LogReport, gate, report_of
 from training.mapping import LoadedMapping, Mapping
@@ -103,9 +103,9 @@ def _estimate(prepared: Prepared, clock: _Clock) -> FitResult:
     clustering = _populated(clustering, cells)
     train, judge = [cells.group(k) for k in range(K)], [cells.group(K + k) for k in range(K)]
     prior = _prior(prepared, journey)
-    strengths = choose_strengths(journey, train, judge, skip)
-    judged = fit_clusters(journey, train, prior, skip, strengths)
-    fits = fit_clusters(journey, [cells.group(k, K + k) for k in range(K)], prior, skip, strengths)
+    ridges = choose_ridges(journey, train, judge, skip)
+    judged = fit_clusters(journey, train, prior, skip, ridges)
+    fits = fit_clusters(journey, [cells.group(k, K + k) for k in range(K)], prior, skip, ridges)
     clock.lap("estimation")
     filled = _scenario(prepared, journey, clustering, cells, fits)
     return FitResult(

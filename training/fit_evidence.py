@@ -13,7 +13,7 @@ import numpy as np
 from envs.parameters import sigmoid
 from training.cells import Cells, bernoulli
 from training.coefficients import EventFit
-from training.estimate import tables_of
+from training.estimate import level_block, tables_of
 from training.fit import FitResult
 from training.fold_search import judged
 from training.terms import Block
@@ -76,11 +76,20 @@ class Support:
     contacts: int
 
 
+def never_seen(result: FitResult) -> list[tuple[str, str]]:
+    """(event, stage or channel) whose rate is written as 0: watched, and it never happened."""
+    out = []
+    for event, fit in result.fits[0].fits.items():
+        block = level_block(fit.model)
+        out += [(event, block.labels[i]) for i in sorted(fit.never) if _seen(block)[i]]
+    return out
+
+
 def figures(fit: EventFit) -> list[Figure]:
     """Rates by channel or stage, and odds ratios of every other term."""
     out: list[Figure] = []
     model, starts = fit.model, fit.model.starts
-    base = "channel" if "channel" in starts else "stage" if model.event != "response" else None
+    base = level_block(model).name
     for block in model.blocks:
         if block.name == "level":
             continue

@@ -21,6 +21,7 @@ from training.fit_evidence import (
     calibrations,
     figures,
     likelihoods,
+    never_seen,
     supports,
 )
 
@@ -59,7 +60,7 @@ def document(result: FitResult) -> dict[str, Any]:
         "clusters": clusters,
         "number_of_clusters": {str(k): value for k, value in result.sizes.items()},
         "fold_constants": [vars(trial) for trial in result.trials],
-        "pooling": result.fits[0].strengths,
+        "ridges": {event: vars(ridge) for event, ridge in result.fits[0].ridges.items()},
         "not_observed": sorted(result.skip),
         "held_out": {
             "customers": int(result.cells.customers[K:].sum()),
@@ -68,6 +69,7 @@ def document(result: FitResult) -> dict[str, Any]:
             "events": [vars(x) | {"gain_per_1000": x.gain_per_1000} for x in held],
         },
         "calibration": [vars(c) | {"error": c.error} for c in calibrations(result)],
+        "never_seen": [list(pair) for pair in never_seen(result)],
         "support": [vars(s) for s in supports(result)],
         "seconds": result.seconds,
     }
@@ -127,6 +129,9 @@ def _tables(result: FitResult) -> list[tuple[str, str, list[str], list[list[str]
     if result.sizes:
         sizes = [[str(k), f"{v:,.1f}"] for k, v in result.sizes.items()]
         out.append(("Number of clusters", "By held-out likelihood.", ["clusters", "nats"], sizes))
+    never = [list(pair) for pair in never_seen(result)]
+    sentence = "Watched and never happened: its rate is written as 0."
+    out.append(("Never seen", sentence, ["event", "where"], never))
     few = [s for s in supported if s.contacts < FEW]
     out.append(
         ("Actions with little support", f"Fewer than {FEW} contacts: what is said of them is borrowed.",

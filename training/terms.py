@@ -26,6 +26,7 @@ class Block:
     index: Any = None  # (M,) column of the block, -1: the term is absent there
     number: Any = None  # (M,)
     penalty: float = PLAIN
+    interaction: bool = False  # held at 0 as strongly as the held-out customers ask for
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,15 @@ class EventModel:
                 out[held, where.start + index[held]] = 1.0
         return out
 
+    def penalty(self, interactions: float = 1.0) -> Any:
+        """(P,) ridge weights, those of interactions multiplied."""
+        weights = [b.penalty * (interactions if b.interaction else 1.0) for b in self.blocks]
+        return np.repeat(weights, [len(b.labels) for b in self.blocks])
+
     @property
-    def penalty(self) -> Any:
-        """(P,)."""
-        return np.concatenate([np.full(len(b.labels), b.penalty) for b in self.blocks])
+    def interacts(self) -> bool:
+        """Whether any term is an interaction."""
+        return any(block.interaction for block in self.blocks)
 
 
 class _Grid:
@@ -111,8 +117,8 @@ def response_model(journey: Journey, cells: Any) -> EventModel:
         Block("channel", g.channels, index=c, penalty=LOOSE),
         Block("touchpoint", g.touchpoints, index=t),
         Block("stage", g.stages, index=stage),
-        Block("touchpoint_stage", g.by_stage, index=t * len(g.stages) + stage, penalty=TIGHT),
-        Block("pair", g.pairs, index=t * len(g.channels) + c, penalty=TIGHT),
+        Block("touchpoint_stage", g.by_stage, t * len(g.stages) + stage, penalty=TIGHT, interaction=True),
+        Block("pair", g.pairs, index=t * len(g.channels) + c, penalty=TIGHT, interaction=True),
         Block("engagement", ("engagement",), number=engagement),
         Block("fatigue", ("fatigue",), number=fatigue),
         Block("goodwill", ("goodwill",), number=goodwill - g.rules.goodwill_neutral),
@@ -144,7 +150,7 @@ def resolution_model(journey: Journey, cells: Any) -> EventModel:
     return EventModel("resolution", cells, (
         _level("level", cells),
         Block("channel", g.channels, index=reply, penalty=LOOSE),
-        Block("pair", labels, index=asked * channels + reply),
+        Block("pair", labels, index=asked * channels + reply, interaction=True),
     ))  # fmt: skip
 
 
@@ -190,7 +196,7 @@ def advance_model(journey: Journey, cells: Any) -> EventModel:
         Block("engagement", ("engagement",), number=engagement),
         Block("answered", ("answered",), number=(responded >= 0).astype(float)),
         Block("response", g.touchpoints, index=responded),
-        Block("response_stage", g.by_stage, index=both, penalty=TIGHT),
+        Block("response_stage", g.by_stage, index=both, penalty=TIGHT, interaction=True),
         Block("offer", g.offers, index=offer - 1),
     ))  # fmt: skip
 

@@ -32,8 +32,8 @@ SHIPPED = ("omnichannel_retail", "subscription_telecom", "retail_bank")
 POLICY = "business_rules:0.7+random_legal:0.3"
 FIELDS = (
     "scenario", "scenario_hash", "cluster", "customers", "days", "seed", "log_rows", "optimum",
-    "service_only", "value", "score", "gap_share", "worst_event", "worst_error", "cells", "simulate_seconds", "fit_seconds",
-    "command",
+    "service_only", "value", "score", "gap_share", "worst_event", "worst_error", "cells",
+    "simulate_seconds", "fit_seconds", "command",
 )  # fmt: skip
 
 

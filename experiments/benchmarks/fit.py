@@ -113,7 +113,7 @@ def _peers(scenario: Scenario, folder: Path) -> list[Row]:
         model = purchase_model(journey, seen)
         X = model.design(np.ones(len(seen), dtype=bool))
         zero = np.zeros(X.shape[1])
-        ours = fit_logistic(X, trials[seen].astype(float), events[seen].astype(float), model.penalty, zero)
+        ours = fit_logistic(X, trials[seen].astype(float), events[seen].astype(float), model.penalty(), zero)
         seconds = time.perf_counter() - started
         n = int(trials.sum())
         started = time.perf_counter()

@@ -14,7 +14,7 @@ from envs.errors import LogError
 from envs.scenario import Scenario
 from tests.fit.conftest import SimulatedLog, mapping_of
 from training.clusters import candidates
-from training.estimate import choose_strengths
+from training.estimate import choose_ridges
 from training.fit import FitResult, fit_log
 from training.fold_search import with_constants
 from training.mapping import Clusters
@@ -79,16 +79,24 @@ def test_a_text_attribute_cannot_be_averaged() -> None:
         candidates(spec, frame, 0)
 
 
-def test_clusters_that_behave_alike_are_pooled_harder_than_clusters_that_do_not(tiny_fit: FitResult) -> None:
+def test_clusters_that_behave_alike_are_pooled_and_clusters_that_do_not_are_told_apart(
+    tiny_fit: FitResult,
+) -> None:
     K = len(tiny_fit.clustering.names)
     cells = tiny_fit.cells
-    alike = [cells.group(0, K), cells.group(0, K)]  # the same customers twice: nothing differs
-    apart = [cells.group(k, K + k) for k in range(K)]
-    same = choose_strengths(tiny_fit.journey, alike, alike, frozenset())
-    other = choose_strengths(tiny_fit.journey, apart, apart, frozenset())
-    # judged on the very counts they were fitted to, a difference is always worth keeping
-    assert other["inbound"] == min(other.values())
-    assert set(same) == set(other)
+    # one cluster's customers dealt into two: nothing but noise differs
+    alike = choose_ridges(
+        tiny_fit.journey, [cells.group(0), cells.group(K)], [cells.group(K), cells.group(0)], frozenset()
+    )
+    apart = choose_ridges(
+        tiny_fit.journey,
+        [cells.group(k) for k in range(K)],
+        [cells.group(K + k) for k in range(K)],
+        frozenset(),
+    )
+    assert np.mean([np.log10(r.pooling) for r in alike.values()]) > np.mean(
+        [np.log10(r.pooling) for r in apart.values()]
+    )
 
 
 def test_the_number_of_clusters_is_chosen_by_held_out_likelihood(
