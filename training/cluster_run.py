@@ -52,9 +52,14 @@ class Outcome:
 
 def train_cluster(job: Job, report: Callable[[str, Point], None]) -> Outcome:
     """Learn, export, read back, judge; single-threaded, so that results repeat."""
+    from training.network import ordinary_floats  # torch is slow to import, and jobs are described without it
+
     numba.set_num_threads(1)
-    with threadpool_limits(1):
-        return _train_cluster(job, report)
+    try:
+        with threadpool_limits(1):
+            return _train_cluster(job, report)
+    finally:
+        ordinary_floats()
 
 
 def _train_cluster(job: Job, report: Callable[[str, Point], None]) -> Outcome:

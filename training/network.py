@@ -113,3 +113,8 @@ def single_threaded() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.distributions.Distribution.set_default_validate_args(False)
+
+
+def ordinary_floats() -> None:
+    """Denormal numbers count again, as the rest of a process expects."""
+    torch.set_flush_denormal(False)

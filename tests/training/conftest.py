@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from envs.journey import compile_journey
 from envs.scenario import Scenario
 from training.learner import Problem
-from training.network import single_threaded
+from training.network import ordinary_floats, single_threaded
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Torch as training uses it; its threads fight over a busy machine."""
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Torch as training uses it, for these modules only."""
     single_threaded()
+    yield
+    ordinary_floats()
 
 
 @pytest.fixture(scope="session")
