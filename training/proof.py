@@ -124,7 +124,8 @@ def run_cell(config: RunConfig, scenario: Scenario, cluster: str) -> Cell:
         scenario=scenario.name, cluster=cluster, learner=config.learner, seed=config.seed,
         scenario_hash=scenario.digest(), run_hash=config.digest(), best_baseline=best["name"],
         best_baseline_value=best["value"], command=command,
-        potential_greedy=record["shown_beside"].get("potential_greedy", {}).get("value"), **{k: record[k] for k in kept},
+        potential_greedy=record["shown_beside"].get("potential_greedy", {}).get("value"),
+        **{k: record[k] for k in kept},
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from envs.bundle import Parity
 from envs.policy import TablePolicy, check_parity
+from envs.references import References
 from envs.simulator import Simulator
 from training.bandit import linear_bandit
 from training.bundle_export import export, to_npz
@@ -20,8 +21,13 @@ def as_file(problem: Problem, actions: np.ndarray) -> TablePolicy:
     return TablePolicy(to_npz(problem, Table(actions, values)), problem.journey, "file")
 
 
-def test_the_planner_scores_one_and_service_only_zero(keen: Problem) -> None:
-    known = references(keen)
+@pytest.fixture(scope="module")
+def known(keen: Problem) -> References:
+    """What `keen` is measured against."""
+    return references(keen)
+
+
+def test_the_planner_scores_one_and_service_only_zero(keen: Problem, known: References) -> None:
     best = judge(keen, as_file(keen, keen.solution.actions), known, 0.05, 0.0)
     idle = judge(keen, as_file(keen, keen.service_only), known, 0.0, 0.0)
     assert best.score == pytest.approx(1.0, abs=1e-6)
@@ -30,8 +36,8 @@ def test_the_planner_scores_one_and_service_only_zero(keen: Problem) -> None:
     assert idle.score == pytest.approx(0.0, abs=1e-9)
 
 
-def test_components_add_up_to_the_value(keen: Problem) -> None:
-    verdict = judge(keen, as_file(keen, keen.solution.actions), references(keen), 0.05, 0.0)
+def test_components_add_up_to_the_value(keen: Problem, known: References) -> None:
+    verdict = judge(keen, as_file(keen, keen.solution.actions), known, 0.05, 0.0)
     assert sum(verdict.components.values()) == pytest.approx(verdict.value, rel=1e-6)
 
 
@@ -60,8 +66,7 @@ def test_exploration_costs_something_but_never_more_than_allowed(wary: Problem) 
     assert verdict.value - verdict.value_served <= 0.2 * regret * days
 
 
-def test_the_bandit_is_legal_and_beats_random(keen: Problem) -> None:
-    known = references(keen)
+def test_the_bandit_is_legal_and_beats_random(keen: Problem, known: References) -> None:
     assert value_of(keen, linear_bandit(keen)) == pytest.approx(known.baselines["bandit"])
     assert known.baselines["bandit"] > known.baselines["random_legal"]
     assert known.best[1] <= known.optimum + 1e-9
