@@ -23,11 +23,13 @@ from envs.bundle import (
     read_scenario,
     write_bundle,
 )
+from envs.consents import nearest_patterns, project
 from envs.errors import BundleError, UserError
 from envs.journey import Journey, compile_journey
 from envs.sampling import sample, serving_probabilities
 from envs.scenario import Scenario
 from envs.state import State
+from envs.state_count import reachable_consents
 
 __all__ = [
     "Bundle",
@@ -76,6 +78,9 @@ class NetworkPolicy:
             line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise BundleError(f"not a readable network: {line}", where=where) from None
         self._where, self._names = where, journey.encoding.names
+        trained = reachable_consents(journey)
+        self._known = trained[nearest_patterns(trained, int(journey.rules.sizes[_CONSENT]))]
+        self._source = journey.encoding.source
         inputs = [(i.name, i.shape[-1:]) for i in self._session.get_inputs()]
         outputs = {o.name: o.shape[-1:] for o in self._session.get_outputs()}
         features, actions = len(journey.encoding.names), len(journey.actions)
@@ -102,8 +107,9 @@ class NetworkPolicy:
         return self._run(observations)[0]
 
     def evaluate(self, observations: Any, legal: Any) -> tuple[Any, Any]:
-        """Masked, renormalised probabilities and values."""
-        probabilities, values = self._run(observations)
+        """Masked, renormalised probabilities and values, for the nearest consents it was trained on."""
+        known = project(_finite(observations, self._names), self._source, self._known)
+        probabilities, values = self._run(known)
         masked = np.where(legal, probabilities.astype(np.float64), 0.0)
         total = masked.sum(axis=1, keepdims=True)
         # every legal probability underflowed: wait is always legal
@@ -149,7 +155,7 @@ class TablePolicy:
         )
         self._scale = float(arrays["scale"])
         self._worst = float(np.max(self._gaps)) * self._scale
-        self._block = _blocks(arrays["consents"], int(rules.sizes[_CONSENT]))
+        self._block = nearest_patterns(arrays["consents"], int(rules.sizes[_CONSENT]))
 
     def _locate(self, observations: Any) -> tuple[Any, Any, Any]:
         """(block, state, living), each (N,), of integer observations."""
@@ -311,19 +317,3 @@ def _read_arrays(content: bytes, where: str) -> dict[str, Any]:
             return {name: archive[name] for name in ("consents", "actions", "values", "gaps", "scale")}
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"not a readable table: {str(error)[:200]}", where=where) from None
-
-
-def _blocks(consents: Any, patterns: int) -> Any:
-    """(2**C,) block of each consent pattern: itself, else the largest planned subset of it.
-
-    A real customer can grant a channel that no customer of the cluster started with; the plan
-    for the consents it knows is legal there.
-    """
-    planned = {int(c): m for m, c in enumerate(consents.tolist())}
-    fewest = min(planned.values(), key=lambda m: int(consents[m]).bit_count())
-    out = np.full(patterns, fewest, dtype=np.int64)
-    for pattern in range(patterns):
-        subsets = [c for c in planned if c & ~pattern == 0]
-        if subsets:
-            out[pattern] = planned[max(subsets, key=lambda c: c.bit_count())]
-    return out

@@ -74,8 +74,7 @@ def timeline(now: dt.datetime) -> list[dict[str, Any]]:
 
     week, days = dt.timedelta(days=7), dt.timedelta(days=2)
     return [
-        event(1, week, "opt_in", channel="email"),
-        event(2, week, "opt_in", channel="sms"),
+        *(event(10 + n, week, "opt_in", channel=c) for n, c in enumerate(("email", "sms", "chat", "phone"))),
         event(3, week, "stage", outcome="customer"),
         event(4, week, "purchase", value=48.0, currency="GBP"),
         event(5, days, "contact", channel="email", touchpoint="inform", direction="outbound"),
