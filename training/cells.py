@@ -78,6 +78,19 @@ class Cells:
         return self.stages.sum(axis=1)
 
 
+def stack(groups: list[Cells]) -> Cells:
+    """Counts of several groups, one after the other."""
+
+    def joined(arrays: list[Any]) -> Any:
+        return np.concatenate(arrays, axis=0)
+
+    return Cells(
+        {e: joined([g.trials[e] for g in groups]) for e in EVENTS},
+        {e: joined([g.events[e] for g in groups]) for e in EVENTS},
+        *(joined([getattr(g, f.name) for g in groups]) for f in fields(groups[0])[2:]),
+    )
+
+
 def blank_cells(journey: Journey, groups: int) -> Cells:
     """Zero counts in the journey's shapes."""
     tables = journey.personas[0]

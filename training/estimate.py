@@ -9,6 +9,7 @@ happened in a stage that was watched for long (an opt-out: on a channel) is writ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,25 +80,38 @@ def fit_clusters(
     ]
 
 
-def choose_ridges(
-    journey: Journey, train: list[Cells], held_out: list[Cells], skip: frozenset[str]
-) -> dict[str, Ridge]:
-    """The ridges of each event by the likelihood of the held-out customers; ties to the strongest."""
+def choose_ridges(journey: Journey, folds: list[list[Cells]], skip: frozenset[str]) -> dict[str, Ridge]:
+    """The ridges of each event by cross-validation over folds of clusters; ties to the strongest."""
     chosen = {}
-    for event in _seen_events(train, skip):
-        interacts = MODELS[event](journey, np.zeros(1, np.int64)).interacts
-        best = -np.inf
-        for interactions in INTERACTIONS if interacts else (1.0,):
-            pooled = _fit_pooled(journey, event, train, interactions)
-            for pooling in POOLING if len(train) > 1 else (1.0,):
-                ridge = Ridge(pooling, interactions)
-                fits = _fit_event(journey, event, train, ridge, pooled)
-                score = sum(
-                    _likelihood(journey, fit, group) for fit, group in zip(fits, held_out, strict=True)
-                )
-                if score > best:
-                    best, chosen[event] = score, ridge
+    splits = [(_summed(folds[:f] + folds[f + 1 :]), folds[f]) for f in range(len(folds))]
+    for event in _seen_events(_summed(folds), skip):
+        scores: dict[Ridge, float] = {}
+        for train, judge in splits:
+            for ridge, score in _scores(journey, event, train, judge):
+                scores[ridge] = scores.get(ridge, 0.0) + score
+        if scores:
+            chosen[event] = max(scores, key=lambda ridge: scores[ridge])
     return chosen
+
+
+def _summed(folds: list[list[Cells]]) -> list[Cells]:
+    """Cluster by cluster, the folds together."""
+    return [_together(list(groups)) for groups in zip(*folds, strict=True)]
+
+
+def _scores(
+    journey: Journey, event: str, train: list[Cells], judge: list[Cells]
+) -> Iterator[tuple[Ridge, float]]:
+    """Every ridge and the log-likelihood of the judging fold under it, strongest first."""
+    if not any(group.trials[event].any() for group in train):
+        return
+    interacts = MODELS[event](journey, np.zeros(1, np.int64)).interacts
+    for interactions in INTERACTIONS if interacts else (1.0,):
+        pooled = _fit_pooled(journey, event, train, interactions)
+        for pooling in POOLING if len(train) > 1 else (1.0,):
+            ridge = Ridge(pooling, interactions)
+            fits = _fit_event(journey, event, train, ridge, pooled)
+            yield ridge, sum(_likelihood(journey, fit, group) for fit, group in zip(fits, judge, strict=True))
 
 
 def _seen_events(cells: list[Cells], skip: frozenset[str]) -> list[str]:

@@ -1,9 +1,9 @@
 """`fit`: a scenario from a log. Reads, checks, replays, estimates, judges, and writes.
 
-Fold constants and the number of clusters are chosen on a held-out share of the customers; the
-written behaviour is estimated on all of them, and every judgement in the report is that of the
-estimate without the held-out ones. Effects of channels are called causal only where the log's
-decisions carry propensities.
+Fold constants and the number of clusters are chosen on a held-out share of the customers, ridges
+by cross-validation on the others; the written behaviour is estimated on all of them, and every
+judgement in the report is that of the estimate without the held-out ones. Effects of channels are
+called causal only where the log's decisions carry propensities.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from envs.journey import Journey, compile_journey
 from envs.parameters import Parameters, from_behavior, to_behavior
 from envs.scenario import Cluster, Scenario, Start
 from envs.scenario_file import load_scenario, write_scenario
-from training.cells import Cells
+from training.cells import Cells, stack
 from training.clusters import Clustering, candidates
 from training.estimate import ClusterFit, choose_ridges, fit_clusters
 from training.fold_search import Trial, count_log, held_out_likelihood, search
@@ -33,6 +33,7 @@ from training.mapping import LoadedMapping, Mapping
 from training.prepare import Prepared, prepare
 
 log = logging.getLogger(__name__)
+FOLDS = 4  # of the customers who do not judge, for the ridges
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,13 @@ def _estimate(prepared: Prepared, clock: _Clock) -> FitResult:
     skip = frozenset(_EVENTS_OF.get(name, name) for name in mapping.not_observed)
     if "stage" in mapping.not_observed:
         skip |= {"churn", "advance", "lapse"}
-    held_out = _held_out(prepared, mapping)
+    part = _parts(prepared, mapping)
     options = candidates(mapping.clusters, prepared.attributes, mapping.estimation.seed)
-    scenario, trials = search(prepared, options[0], held_out, skip)
+    scenario, trials = search(prepared, options[0], (part == FOLDS).astype(np.int64), skip)
     journey = compile_journey(scenario, scenario.clusters[0].name)
     clock.lap("fold constants")
-    counted, faults = count_log(prepared, journey, options, held_out)
+    parts, faults = count_log(prepared, journey, options, part, FOLDS + 1)
+    counted = [_halves(cells, len(o.names)) for o, cells in zip(options, parts, strict=True)]
     report = report_of(prepared, faults)
     gate(report)
     clock.lap("replay")
@@ -101,9 +103,10 @@ def _estimate(prepared: Prepared, clock: _Clock) -> FitResult:
     clustering, cells = options[best], counted[best]
     K = len(clustering.names)
     clustering = _populated(clustering, cells)
-    train, judge = [cells.group(k) for k in range(K)], [cells.group(K + k) for k in range(K)]
+    train = [cells.group(k) for k in range(K)]
     prior = _prior(prepared, journey)
-    ridges = choose_ridges(journey, train, judge, skip)
+    folds = [[parts[best].group(f * K + k) for k in range(K)] for f in range(FOLDS)]
+    ridges = choose_ridges(journey, folds, skip)
     judged = fit_clusters(journey, train, prior, skip, ridges)
     fits = fit_clusters(journey, [cells.group(k, K + k) for k in range(K)], prior, skip, ridges)
     clock.lap("estimation")
@@ -116,14 +119,20 @@ def _estimate(prepared: Prepared, clock: _Clock) -> FitResult:
 _EVENTS_OF = {"stage": "churn"}
 
 
-def _held_out(prepared: Prepared, mapping: Mapping) -> Any:
-    """(N,) 1 for the customers that judge."""
+def _parts(prepared: Prepared, mapping: Mapping) -> Any:
+    """(N,) `FOLDS` for the customers that judge, else the fold of cross-validation."""
     customers = len(prepared.columns.customers)
-    draws = np.random.default_rng(mapping.estimation.seed).random(customers)
-    out = (draws < mapping.estimation.held_out).astype(np.int64)
-    if customers < 2 or not 0 < out.sum() < customers:
-        out = (np.arange(customers) % 5 == 0).astype(np.int64)
-    return out
+    rng = np.random.default_rng(mapping.estimation.seed)
+    judges = rng.random(customers) < mapping.estimation.held_out
+    if customers < 2 or not 0 < judges.sum() < customers:
+        judges = np.arange(customers) % 5 == 0
+    return np.where(judges, FOLDS, rng.integers(FOLDS, size=customers))
+
+
+def _halves(parts: Cells, clusters: int) -> Cells:
+    """Clusters of the folds together, then those of the judges."""
+    train = [parts.group(*(f * clusters + k for f in range(FOLDS))) for k in range(clusters)]
+    return stack([*train, *(parts.group(FOLDS * clusters + k) for k in range(clusters))])
 
 
 def _populated(clustering: Clustering, cells: Cells) -> Clustering:

@@ -85,7 +85,7 @@ def _held_out(
         journey = compile_journey(scenario, scenario.clusters[0].name)
     except (ValueError, UserError):  # a combination that is no scenario: points above the capacity
         return -np.inf
-    (cells,), _ = count_log(prepared, journey, [clustering], held_out)
+    (cells,), _ = count_log(prepared, journey, [clustering], held_out, 2)
     return held_out_likelihood(journey, cells, len(clustering.names), skip)
 
 
@@ -107,14 +107,14 @@ def judged(skip: frozenset[str]) -> tuple[str, ...]:
 
 
 def count_log(
-    prepared: Prepared, journey: Journey, clusterings: list[Clustering], held_out: Any
+    prepared: Prepared, journey: Journey, clusterings: list[Clustering], part: Any, parts: int
 ) -> tuple[list[Cells], list[dict[str, int]]]:
     """One replay into cells of every clustering, and its faults.
 
-    Groups are the clusters, then their held-out halves.
+    Groups are the clusters of part 0 of the customers, then those of part 1, and so on.
     """
-    cells = [blank_cells(journey, 2 * len(c.names)) for c in clusterings]
-    groups = [c.labels + held_out * len(c.names) for c in clusterings]
+    cells = [blank_cells(journey, parts * len(c.names)) for c in clusterings]
+    groups = [c.labels + part * len(c.names) for c in clusterings]
     faults = []
     for block in replay(prepared.columns, journey.scenario, prepared.plan, prepared.starts):
         for counts, group in zip(cells, groups, strict=True):

@@ -45,13 +45,15 @@ def mapping_of(scenario: Scenario, **stated: Any) -> LoadedMapping:
     return LoadedMapping(Mapping.model_validate(data | stated), Path(), scenario)
 
 
-def simulate(scenario: Scenario, folder: Path, customers: int, days: int, seed: int = 5) -> SimulatedLog:
-    """Every cluster under 70 % business rules and 30 % uniform legal actions."""
-    behavior = deciders(MIXTURE)
+def simulate(
+    scenario: Scenario, folder: Path, customers: int, days: int, seed: int = 5, policy: str = MIXTURE
+) -> SimulatedLog:
+    """Every cluster, by default under 70 % business rules and 30 % uniform legal actions."""
+    behavior = deciders(policy)
     journeys = [compile_journey(scenario, c.name) for c in scenario.clusters]
     span = Span(customers, days, seed)
     path = folder / "log.parquet"
-    counts = write_simulated_log(path, [(j, behavior(j)) for j in journeys], span, MIXTURE)
+    counts = write_simulated_log(path, [(j, behavior(j)) for j in journeys], span, policy)
     return SimulatedLog(path, scenario, span, counts)
 
 

@@ -85,15 +85,10 @@ def test_clusters_that_behave_alike_are_pooled_and_clusters_that_do_not_are_told
     K = len(tiny_fit.clustering.names)
     cells = tiny_fit.cells
     # one cluster's customers dealt into two: nothing but noise differs
-    alike = choose_ridges(
-        tiny_fit.journey, [cells.group(0), cells.group(K)], [cells.group(K), cells.group(0)], frozenset()
-    )
-    apart = choose_ridges(
-        tiny_fit.journey,
-        [cells.group(k) for k in range(K)],
-        [cells.group(K + k) for k in range(K)],
-        frozenset(),
-    )
+    dealt = [[cells.group(0), cells.group(K)], [cells.group(K), cells.group(0)]]
+    alike = choose_ridges(tiny_fit.journey, dealt, frozenset())
+    clusters = [[cells.group(k) for k in range(K)], [cells.group(K + k) for k in range(K)]]
+    apart = choose_ridges(tiny_fit.journey, clusters, frozenset())
     assert np.mean([np.log10(r.pooling) for r in alike.values()]) > np.mean(
         [np.log10(r.pooling) for r in apart.values()]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,13 +15,17 @@ from envs.columns import number_events
 from envs.deciders import deciders
 from envs.errors import UserError
 from envs.fold import Fold
-from envs.journey import compile_journey
+from envs.journey import Journey, compile_journey
 from envs.log import events_of, read_log
+from envs.masks import legal_bits, unpack
+from envs.policy import load_bundle, serving_probabilities
 from envs.replay import plan_of, replay
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
-from envs.simulator import Simulator
+from envs.simulator import Simulator, load_state
+from envs.state import State
 from tests.fit.conftest import MIXTURE, SimulatedLog, simulate
+from tests.serving.planned import write_planned_bundle
 
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
 
@@ -103,11 +108,8 @@ def test_propensities_are_those_of_the_mixture_that_decided(tiny_log: SimulatedL
                 assert abs(weight.mean() - 1) <= 4.5 * weight.std() / np.sqrt(len(weight))
 
 
-def _legal(journey: object, state: object) -> int:
-    from envs.masks import legal_bits
-    from envs.simulator import load_state
-
-    return int(legal_bits(journey.machine, load_state(state)))  # type: ignore[attr-defined]
+def _legal(journey: Journey, state: Any) -> int:
+    return int(legal_bits(journey.machine, load_state(state)))
 
 
 def test_a_decision_states_what_was_eligible_and_its_contact_carries_its_id(tiny_log: SimulatedLog) -> None:
@@ -150,3 +152,22 @@ def test_the_same_seed_writes_the_same_log(tiny: Scenario, tmp_path: Path) -> No
 def test_a_policy_nobody_can_follow_is_refused(policy: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         deciders(policy)
+
+
+def test_a_bundle_decides_as_the_service_would(tiny: Scenario, tmp_path: Path) -> None:
+    bundle = load_bundle(write_planned_bundle(tmp_path / "bundle", tiny, exploration=0.1))
+    log = simulate(tiny, tmp_path, 60, 15, policy=str(tmp_path / "bundle"))
+    columns = number_events(read_log(log.path), tiny)
+    (block,) = replay(columns, tiny, plan_of(columns, dt.time(9), None, None, False))
+    rows, names = block.rows, columns.customers.to_pylist()
+    for cluster in tiny.clusters:
+        journey = bundle.journey(cluster.name)
+        mine = [n for n in range(len(rows.day)) if names[rows.customer[n]].startswith(f"{cluster.name}-")]
+        seen = np.array([journey.encoding.encode(State(*rows.state[n].tolist())) for n in mine])
+        legal = unpack(np.array([_legal(journey, rows.state[n]) for n in mine]), len(journey.actions))
+        probabilities, values = bundle.policy(cluster.name).evaluate(seen, legal)
+        regret = bundle.manifest.clusters[cluster.name].max_regret
+        served = serving_probabilities(probabilities, values, legal, 0.1, regret)
+        stated = served[np.arange(len(mine)), rows.assigned[mine]]
+        np.testing.assert_allclose(rows.propensity[mine], stated, rtol=1e-6)
+        assert (stated < 0.1).any(), "something was explored"
