@@ -83,11 +83,14 @@ def cartpole_rate(customers: int) -> float:
 
 
 def twin_rate() -> float:
-    """The slow twin of the tests: the same day in plain Python."""
-    from tests.core.slow_twin import SlowTwin
+    """The slow twin of the tests: the same day, once more, in plain Python."""
+    from tests.core.plain_day import Draws, PlainDay, started
 
-    twin = SlowTwin(open_journey(SCENARIO, None), 50, 1)
-    return rate(lambda: twin.step(np.zeros(50, dtype=np.int64)) and None, 50, 4)
+    journey = open_journey(SCENARIO, None)
+    twin = PlainDay(journey)
+    reading, _ = started(twin, journey, 1, 0)
+    wait, days = journey.actions[0], iter(range(10**9))
+    return rate(lambda: twin.day(reading, wait, Draws(1, 0, next(days))) and None, 1, 2_000)
 
 
 def main() -> None:
