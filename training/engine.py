@@ -38,6 +38,8 @@ def train_all(jobs: list[Job], workers: int) -> list[Outcome]:
                 _watch(waiting, queue, show)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                for process in mp.active_children():  # a running job would be waited for
+                    process.terminate()
                 raise
             return [future.result() for future in waiting]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import signal
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -147,3 +150,29 @@ def test_secrets_do_not_reach_the_tracking_store() -> None:
     logged = flatten({"tracking": "https://me:pw@host/x", "settings": {"api_key": "k", "clip": 0.2}})
     assert logged == {"tracking": "https://…@host/x", "settings.api_key": "redacted", "settings.clip": "0.2"}
     assert "pw" not in redact("http://user:pw@127.0.0.1:5000 refused")
+
+
+def test_ctrl_c_ends_every_worker_and_exits_130(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "long.yaml"
+    run.write_text("learner: ppo\nsettings: {samples: 1000000000}\nscenario: x\n")
+    command = [sys.executable, "-c", "import sys; from envs.cli import main; sys.exit(main())", "train"]
+    command += [str(run), "--scenario", str(root / "configs" / "scenarios" / "tiny.yaml")]
+    command += ["--out", str(tmp_path / "out"), "--tracking", "off", "--workers", "2"]
+    # a shell's background job ignores the signal; a terminal's does not
+    start = "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start += "os.execv(sys.executable, sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", start, *command], stderr=subprocess.PIPE, text=True, cwd=root
+    ) as process:
+        for _ in range(600):
+            if (tmp_path / "out" / ".lock").exists():
+                break
+            time.sleep(0.1)
+        time.sleep(3.0)
+        began = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.perf_counter() - began < 20.0
+    assert errors.strip().splitlines()[-1].startswith("journey: stopped")
+    assert "Traceback" not in errors
