@@ -17,8 +17,10 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from envs.document import dotted
 from envs.errors import BundleError
 from envs.scenario import Name, Scenario, Strict
+from envs.scenario_checks import problems
 
 SCHEMA_VERSION = 1
 SUMS = "SHA256SUMS"
@@ -133,6 +135,9 @@ def read_scenario(content: bytes, manifest: Manifest, where: str) -> Scenario:
             got=scenario.digest()[:12],
             expected=manifest.scenario_hash[:12],
         )
+    for problem in problems(scenario):
+        what = f"{dotted(problem.key)}: {problem.what or 'not usable'}"
+        raise BundleError(what, where=where, got=problem.got, expected=problem.expected)
     return scenario
 
 

@@ -17,6 +17,7 @@ import pytest
 from envs.errors import BundleError, UserError
 from envs.kernel import build_kernel, legal_masks, state_observations
 from envs.policy import Bundle, load_bundle, sample, serving_probabilities
+from envs.scenario import Scenario
 from training.run_config import RunConfig
 from training.train import run
 
@@ -122,6 +123,14 @@ def forge_the_answers(folder: Path) -> None:
     relist(folder)
 
 
+def forge_the_scenario(folder: Path) -> None:
+    body = json.loads((folder / "scenario.json").read_text())
+    body["new_customer"]["stage"] = "nowhere"
+    forged = Scenario.model_validate(body)
+    edit(folder, lambda s: s.update(new_customer={"stage": "nowhere"}), "scenario.json")
+    edit(folder, lambda m: m.update(scenario_hash=forged.digest()))
+
+
 def claim_another_schema(folder: Path) -> None:
     edit(folder, lambda m: m.update(schema_version=99))
 
@@ -156,6 +165,7 @@ def write_garbage_for_a_network(folder: Path) -> None:
         (link_outside, "missing or not a plain file"),
         (climb_out, "a kind that a bundle never holds"),
         (forge_the_answers, "other actions than when it was exported"),
+        (forge_the_scenario, "new_customer.stage"),
         (claim_another_schema, "unknown schema version"),
         (write_nan_values, "not finite"),
         (write_garbage_for_a_network, "not a readable network"),
