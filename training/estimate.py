@@ -1,17 +1,16 @@
 """Cells to parameters: every event's regression, pooled over clusters first, then a cluster.
 
 The pooled regression gives each cluster a level of its own and all other terms in common; it is
-the centre of the cluster's ridge, so a small cluster borrows from the others. How strongly, how
-far levels may differ, and how far interactions may leave 0, is chosen by cross-validation. An
-event that never happened in a stage that was watched for long (an opt-out: on a channel) is
-written as a rate of 0; an event without a trial keeps the rates that the mapping's scenario states.
+the centre of the cluster's ridge, so a small cluster borrows from the others. How strongly, and
+how strongly interactions are held at 0, is chosen by held-out likelihood. An event that never
+happened in a stage that was watched for long (an opt-out: on a channel) is written as a rate of
+0; an event without a trial keeps the rates that the mapping's scenario states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,15 @@ from training.cells import Cells, bernoulli
 from training.coefficients import FIELDS, EventFit, impossible, only_possible
 from training.logistic import Estimate, fit_logistic
 from training.purchase_values import Values, fit_values
-from training.terms import MODELS, Block, EventModel
+from training.terms import LOOSE, MODELS, Block, EventModel
 
-POOLING = (10_000.0, 300.0, 10.0, 1.0)
+POOLING = (10_000.0, 1_000.0, 100.0, 10.0, 1.0)
 """Multiples of the ridge that holds a cluster at the pooled estimate, strongest first."""
 INTERACTIONS = (1_000.0, 100.0, 10.0, 1.0)
 """Multiples of the ridge that holds an interaction at 0, strongest first."""
-LEVELS = (1_000.0, 0.01)
-"""Ridge that holds a cluster's level at the common one, strongest first."""
 WATCHED = 1_000  # trials without one event after which a stage's rate is written as 0
 _CLUSTER_PENALTY = 0.25  # the least ridge of a cluster's coefficient
+_LEVEL_PENALTY = 0.01  # of a cluster's own level
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class Ridge:
 
     pooling: float = 1.0
     interactions: float = 1.0
-    levels: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class ClusterFit:
 
 @dataclass(frozen=True)
 class _Pooled:
-    """One event's regression over all clusters: levels of their own, all other terms in common."""
+    """One event's regression over all clusters: a level each, all other terms in common."""
 
     centres: Any  # (K, P)
     covariances: Any  # (K, P, P)
@@ -109,14 +106,12 @@ def _scores(
     if not any(group.trials[event].any() for group in train):
         return
     interacts = MODELS[event](journey, np.zeros(1, np.int64)).interacts
-    several = len(train) > 1
     for interactions in INTERACTIONS if interacts else (1.0,):
-        for levels in LEVELS if several else LEVELS[-1:]:
-            pooled = _fit_pooled(journey, event, train, interactions, levels)
-            for pooling in POOLING if several else (1.0,):
-                ridge = Ridge(pooling, interactions, levels)
-                fits = _fit_event(journey, event, train, ridge, pooled)
-                yield ridge, sum(map(partial(_likelihood, journey), fits, judge))
+        pooled = _fit_pooled(journey, event, train, interactions)
+        for pooling in POOLING if len(train) > 1 else (1.0,):
+            ridge = Ridge(pooling, interactions)
+            fits = _fit_event(journey, event, train, ridge, pooled)
+            yield ridge, sum(_likelihood(journey, fit, group) for fit, group in zip(fits, judge, strict=True))
 
 
 def _seen_events(cells: list[Cells], skip: frozenset[str]) -> list[str]:
@@ -154,7 +149,7 @@ def _fit_event(
 ) -> list[EventFit]:
     """One regression a cluster, each held at its own centre."""
     if pooled is None:
-        pooled = _fit_pooled(journey, event, cells, ridge.interactions, ridge.levels)
+        pooled = _fit_pooled(journey, event, cells, ridge.interactions)
     out = []
     for k, group in enumerate(cells):
         model, n, y = _trials(journey, event, group)
@@ -164,15 +159,13 @@ def _fit_event(
             estimate = Estimate(centre, pooled.covariances[k], 0)
         else:
             penalty = ridge.pooling * np.maximum(model.penalty(ridge.interactions), _CLUSTER_PENALTY)
-            penalty[0] = ridge.levels
+            penalty[0] = _LEVEL_PENALTY
             estimate = fit_logistic(model.design(keep), n[keep], y[keep], penalty, centre)
         out.append(EventFit(model, estimate, int(n.sum()), int(y.sum()), pooled.never))
     return out
 
 
-def _fit_pooled(
-    journey: Journey, event: str, cells: list[Cells], interactions: float, levels: float
-) -> _Pooled:
+def _fit_pooled(journey: Journey, event: str, cells: list[Cells], interactions: float) -> _Pooled:
     """All clusters in one regression, and where an event never happens."""
     parts = [_trials(journey, event, group) for group in cells]
     whole, n_all, y_all = _trials(journey, event, _together(cells))
@@ -182,18 +175,20 @@ def _fit_pooled(
     for k, (model, n, y) in enumerate(parts):
         keep = ~np.isin(_watched(model), list(never))
         X = model.design(keep)
-        designs.append(np.hstack([X, np.eye(K)[np.full(len(X), k)]]))
+        designs.append(np.hstack([np.eye(K)[np.full(len(X), k)], X[:, 1:]]))
         trials.append(n[keep])
         events.append(y[keep])
     n, y = np.concatenate(trials), np.concatenate(events)
-    penalty = np.concatenate([whole.penalty(interactions), np.full(K, levels)])
-    start = np.zeros(P + K)
-    start[0] = logit((y.sum() + 0.5) / (n.sum() + 1.0))
+    level = logit((y.sum() + 0.5) / (n.sum() + 1.0))
+    penalty = np.concatenate([np.full(K, LOOSE), whole.penalty(interactions)[1:]])
+    start = np.concatenate([np.full(K, level), np.zeros(P - 1)])
     found = fit_logistic(np.vstack(designs), n, y, penalty, start)
-    # a cluster's coefficients: the common ones, its own level added to the common level
-    own = np.repeat(np.eye(P, P + K)[None], K, axis=0)
-    own[np.arange(K), 0, P + np.arange(K)] = 1.0
-    return _Pooled(own @ found.beta, own @ found.covariance @ own.transpose(0, 2, 1), never)
+    columns = [np.concatenate([[k], np.arange(K, K + P - 1)]) for k in range(K)]
+    return _Pooled(
+        np.array([found.beta[c] for c in columns]),
+        np.array([found.covariance[np.ix_(c, c)] for c in columns]),
+        never,
+    )
 
 
 def level_block(model: EventModel) -> Block:
