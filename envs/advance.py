@@ -144,6 +144,16 @@ def close_day(m: Any, state: State) -> State:
 
 
 @compiled
+def in_season(m: Any, state: State, day: int) -> State:
+    """The state `day` days after the season's first, which is negative before it: the day is the calendar's."""
+    return State(
+        state.stage, state.engagement, state.fatigue, state.goodwill, state.inbox, state.consent,
+        state.offer, state.open_contact, state.caps, state.idle, state.gap,
+        min(max(day, 0), m[SEASON_DAYS]),
+    )  # fmt: skip
+
+
+@compiled
 def start_state(m: Any, stage: int, consent: int) -> State:
     """Where a journey starts: everything but stage and consent empty or neutral."""
     return State(stage, 0, 0, m[GOODWILL_NEUTRAL], 0, consent, 0, 0, 0, 0, m[GAP_DAYS], 0)

@@ -87,7 +87,7 @@ def sample_day(
     """The next decision's state and the purchase value; adds to `reward` (R,), fills `outcome`."""
     outcome[:] = NONE
     if before.stage == m[CHURNED]:
-        return before, 0.0
+        return close_day(m, before), 0.0
     state, touchpoint, channel, service = before, NONE, NONE, False
     if action > 0:
         touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]

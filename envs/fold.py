@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from envs.advance import apply, close_day
+from envs.advance import apply, close_day, in_season
 from envs.errors import LogError
 from envs.events import KINDS, Event, Kind
 from envs.journey import Journey
@@ -21,6 +21,7 @@ from envs.state import State
 
 _apply: Any = apply.py_func
 _close_day: Any = close_day.py_func
+_in_season: Any = in_season.py_func
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,12 @@ class Fold:
         """A customer never seen before: the scenario's new-customer stage, consent denied."""
         number = self._stage[stage or self.journey.scenario.new_customer.stage]
         rules = self._rules
-        day = 0
-        if rules.season_days and self._season_start is not None:
-            day = min(max((date - self._season_start).days, 0), rules.season_days)
-        state = State(number, 0, 0, rules.goodwill_neutral, 0, consent, 0, 0, 0, 0, rules.gap_days, day)
-        return Live(state, date)
+        state = State(number, 0, 0, rules.goodwill_neutral, 0, consent, 0, 0, 0, 0, rules.gap_days, 0)
+        return Live(self._in_season(state, date), date)
+
+    def _in_season(self, state: State, date: dt.date) -> State:
+        start = self._season_start
+        return state if start is None else _in_season(self._machine, state, (date - start).days)
 
     def to_date(self, live: Live, date: dt.date) -> Live:
         """Close the days up to the start of `date`; an earlier date changes nothing."""
@@ -81,7 +83,7 @@ class Fold:
             if closed == state:  # nothing left to drain: further days change nothing
                 break
             state = closed
-        return Live(state, date)
+        return Live(self._in_season(state, date), date)
 
     def step(self, live: Live, event: Event) -> Live:
         """Apply one event at its local day (never before `live.date`)."""

@@ -15,18 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.advance import CONTACT, apply, close_day
+from envs.advance import CONTACT, apply, close_day, in_season, start_state
 from envs.columns import Columns, day_number
 from envs.compiled import compiled
 from envs.events import Kind
 from envs.journey import compile_journey
 from envs.machine import (
     CHURNED,
-    GAP_DAYS,
-    GOODWILL_NEUTRAL,
     IS_SERVICE,
     OFFER_ON_CONTACT,
-    SEASON_DAYS,
 )  # fmt: skip
 from envs.masks import legal_bits
 from envs.replay_rows import (
@@ -133,11 +130,9 @@ def _replay(
         fresh = not plan.everybody  # the day of the first event counts only from its decision on
         if plan.everybody:
             day = min(day, plan.first_day)
-        season = 0
-        if m[SEASON_DAYS] > 0 and season_start >= 0:
-            season = min(max(day - season_start, 0), m[SEASON_DAYS])
-        first, consent = starts.stage[who], starts.consent[who]
-        state = State(first, 0, 0, m[GOODWILL_NEUTRAL], 0, consent, 0, 0, 0, 0, m[GAP_DAYS], season)
+        state = start_state(m, starts.stage[who], starts.consent[who])
+        if season_start >= 0:
+            state = in_season(m, state, day - season_start)
         row, extra, ever = NONE, NONE, False
         stop = max(plan.last_day, events.day[end - 1] if end > n else day)
         while day <= stop:
@@ -210,6 +205,8 @@ def _replay(
             if state.stage == m[CHURNED]:
                 row, extra = NONE, NONE
             day += 1
+            if season_start >= 0:
+                state = in_season(m, state, day - season_start)
     return count
 
 

@@ -16,7 +16,7 @@ from envs.fold import Fold, order
 from envs.journey import compile_journey
 from envs.log import log_of
 from envs.replay import Plan, Replay, plan_of, replay
-from envs.scenario import Scenario
+from envs.scenario import Memory, Scenario
 from envs.scenario_file import load_scenario
 
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
@@ -113,6 +113,24 @@ def test_the_state_of_a_row_is_the_scalar_fold_of_what_happened_before_its_decis
             assert tuple(rows.state[n].tolist()) == tuple(live.state), (customer, date)
             checked += 1
     assert checked > 100
+
+
+def test_the_days_before_a_season_do_not_count_as_its_days() -> None:
+    scenario = load_scenario(SCENARIOS / "tiny.yaml")
+    season = {"every": "calendar", "season_start": "2026-03-29", "season_days": 9, "days": [0, 3]}
+    memory = Memory.model_validate(scenario.memory.model_dump() | {"opportunities": season})
+    scenario = scenario.model_copy(update={"memory": memory, "timezone": BERLIN})
+    events = random_events(scenario, np.random.default_rng(2), 20, 400)
+    customers, block = replayed(scenario, events)
+    start = day_number(dt.date(2026, 3, 29))
+    expected = np.clip(block.rows.day - start, 0, 9)
+    assert (block.rows.day < start).any()
+    np.testing.assert_array_equal(block.rows.state[:, 11], expected)
+    fold = Fold(compile_journey(scenario, scenario.clusters[0].name))
+    for position, customer in enumerate(customers):
+        live = fold.run(e for e in events if e.customer_id == customer)
+        assert live is not None
+        assert tuple(block.final[position].tolist()) == tuple(live.state), customer
 
 
 def test_a_day_is_cut_at_its_decision_and_what_comes_before_the_next_one_is_its_outcome() -> None:
