@@ -145,7 +145,7 @@ def close_day(m: Any, state: State) -> State:
 
 @compiled
 def in_season(m: Any, state: State, day: int) -> State:
-    """The state `day` days after the season's first, which is negative before it: the day is the calendar's."""
+    """The state `day` days after the season's first (negative before it): the day is the calendar's."""
     return State(
         state.stage, state.engagement, state.fatigue, state.goodwill, state.inbox, state.consent,
         state.offer, state.open_contact, state.caps, state.idle, state.gap,
