@@ -21,6 +21,7 @@ from envs.paths import ideal_path
 from envs.scenario import Scenario
 from envs.solver import solve
 from training.bundle_export import Exported, export
+from training.checkpoint import Unsaved
 from training.judge import value_of
 from training.learner import Learned, Point, Problem, Table
 from training.run_config import RunConfig, learner_module, settings_of
@@ -73,7 +74,7 @@ def _train_cluster(job: Job, report: Callable[[str, Point], None]) -> Outcome:
         report(job.cluster, point)
 
     learner = learner_module(job.config.learner)
-    learned: Learned = learner.learn(problem, settings_of(job.config), told)
+    learned: Learned = learner.learn(problem, settings_of(job.config), Unsaved(told))
     seconds = time.perf_counter() - clock
     exported = export(problem, learned, job.config.exploration, job.config.max_regret)
     scored = _scored(curve, exported)

@@ -85,7 +85,27 @@ class Point:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-Report = Callable[[Point], None]
+class Report(Protocol):
+    """How a learner tells of its progress, and goes on where an interrupted run of the job stopped.
+
+    A state is nested dicts, lists and tuples of tensors, numpy arrays, numbers, strings and bytes.
+    """
+
+    def __call__(self, point: Point) -> None:
+        """Tell where learning stands."""
+        ...
+
+    def saved(self) -> dict[str, Any] | None:
+        """The state an interrupted run of this job was left in; None: begin at the beginning."""
+        ...
+
+    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Called between updates, wherever learning could go on from `state()`.
+
+        Whether it is called and written is not the learner's business. Raises `Interrupted`
+        after writing it when the user wants to stop.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -115,5 +135,5 @@ class Learner(Protocol):
     Settings: type[Strict]
 
     def learn(self, problem: Problem, settings: Any, report: Report) -> Learned:
-        """Learn a policy; deterministic in (problem, settings)."""
+        """Learn a policy; deterministic in (problem, settings), interrupted or not."""
         ...

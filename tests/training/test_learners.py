@@ -7,14 +7,18 @@ import pytest
 
 from envs.policy import NetworkPolicy
 from training.bundle_export import export
+from training.checkpoint import Unsaved
 from training.judge import answers, value_of
 from training.learner import Learned, Point, Problem, Table
 from training.learners import distilled, planner, ppo
 
 
-def quiet(point: Point) -> None:
-    """Progress nobody watches."""
+def finite(point: Point) -> None:
+    """Nothing that is told is a NaN."""
     assert np.isfinite(list(point.metrics.values())).all()
+
+
+quiet = Unsaved(finite)
 
 
 def score(problem: Problem, learned: Learned) -> float:
