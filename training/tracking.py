@@ -1,90 +1,79 @@
-"""Runs in MLflow: a parent run, a child a cluster. Tracking never stops or slows the learning.
+"""Runs in MLflow: a parent run, a child a cluster or trial. Tracking never stops or slows the learning.
 
-A server that does not answer costs two seconds at most; the same records lie in the output
-folder either way. Secrets are redacted before anything is logged.
+Everything is written to the spool in the output folder (`spool.py`), redacted, and nowhere
+else; a process of its own carries it to MLflow meanwhile (`follower.py`). What a silent server
+did not take, `journey sync` replays.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import re
-import socket
+import math
 import time
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from training.follower import Follower
 from training.learner import Point
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-
-PROBE_SECONDS = 1.5
-LIMIT = 500  # characters of a parameter; MLflow cuts at 6,000
-_SECRET = re.compile(r"(pass(word)?|secret|token|api_?key|credential)", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+from training.redaction import flatten, redact
+from training.replay import located
+from training.spool import PARENT, Journal, now
 
 log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """One parent run, or nothing at all where tracking is off or the server is dead."""
+    """One parent run and its children, or nothing at all where tracking is off.
 
-    def __init__(self, uri: str, experiment: str, name: str) -> None:
-        self.run_id: str | None = None
-        self._client: Any = None
+    Runs are named by the spool: `parent` is the parent's name there, `run_id` its MLflow id.
+    With `again`, the folder's last tracked run is gone on with instead of beginning another.
+    """
+
+    def __init__(self, uri: str, experiment: str, name: str, out: Path, again: bool = False) -> None:
+        self.parent: str | None = None
+        self._uri, self._out = uri, out
+        self._journal: Journal | None = None
+        self._follower: Follower | None = None
+        self._run_id: str | None = None
         if uri == "off":
             return
-        if not _answers(uri):
-            log.warning("no answer from %s: this run is recorded on disk only", redact(uri))
-            return
-        try:
-            with warnings.catch_warnings():  # the library's own deprecations are not the user's
-                warnings.simplefilter("ignore")
-                self._open(uri, experiment, name)
-        except Exception as error:
-            log.warning("tracking is off: %s", redact(str(error).splitlines()[0]))
-            self._client = None
+        head = {"uri": redact(located(uri)), "experiment": redact(experiment)}
+        self._safely(partial(self._open, head, name, again))
 
-    def _open(self, uri: str, experiment: str, name: str) -> None:
-        import mlflow  # slow to import, and needed by nobody else
+    def _open(self, head: dict[str, Any], name: str, again: bool) -> None:
+        self._journal = journal = Journal(self._out, head, again)
+        if journal.continued:
+            self.parent = PARENT
+            for run in journal.unfinished:  # a process that was killed left them open
+                if run != PARENT:
+                    journal.write({"op": "end", "run": run, "status": "KILLED", "time": now()})
+            journal.write({"op": "again", "run": PARENT})
+        else:
+            self.parent = journal.new_run(redact(name), {"mlflow.source.name": "journey"})
+        self._follower = Follower(journal.path, self._uri)
 
-        for chatty in ("alembic", "mlflow"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-        client = mlflow.MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        where = _artifacts(uri)
-        self._experiment = (
-            found.experiment_id if found else client.create_experiment(experiment, artifact_location=where)
-        )
-        self._client = client
-        run = client.create_run(self._experiment, run_name=name, tags={"mlflow.source.name": "journey train"})
-        self.run_id = run.info.run_id
+    @property
+    def run_id(self) -> str | None:
+        """The parent's id in MLflow; None where no server has given one in time."""
+        if self._follower:
+            self._run_id = self._follower.run_id()
+        return self._run_id
 
-    def child(self, name: str) -> str | None:
-        """A run under the parent; its id."""
-        if self._client is None:
+    def child(self, name: str, tags: Mapping[str, Any] | None = None) -> str | None:
+        """A run under the parent; its name in the spool."""
+        if self._journal is None:
             return None
-        tags = {"mlflow.parentRunId": self.run_id, "cluster": name}
-        run: str | None = self._safely(
-            lambda: self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
-        )
+        values = flatten(tags or {"cluster": name})
+        run: str | None = self._safely(partial(self._journal.new_run, redact(name), values))
         return run
 
     def params(self, run: str | None, values: Mapping[str, Any]) -> None:
         """Parameters, flattened, redacted and cut."""
-        if self._client is None or run is None:
-            return
-        from mlflow.entities import Param
-
-        flat = [Param(key, text) for key, text in flatten(values).items()]
+        flat = list(flatten(values).items())
         for begin in range(0, len(flat), 100):
-            part = flat[begin : begin + 100]
-            self._safely(lambda part=part: self._client.log_batch(run, params=part))
+            self._write({"op": "params", "run": run, "values": dict(flat[begin : begin + 100])})
 
     def metrics(self, run: str | None, values: Mapping[str, float | None]) -> None:
         """Final figures; None is left out."""
@@ -92,92 +81,66 @@ class Tracker:
 
     def curve(self, run: str | None, points: Sequence[Point], began: float) -> None:
         """Metrics over samples, at the wall-clock times they were measured."""
-        if self._client is None or run is None:
-            return
-        from mlflow.entities import Metric
-
         rows = [
-            Metric(name, float(value), int(1000 * (began + point.seconds)), point.samples)
+            [name, _plain(value), int(1000 * (began + point.seconds)), point.samples]
             for point in points
             for name, value in point.metrics.items()
         ]
         for begin in range(0, len(rows), 900):
-            part = rows[begin : begin + 900]
-            self._safely(lambda part=part: self._client.log_batch(run, metrics=part))
+            self._write({"op": "metrics", "run": run, "rows": rows[begin : begin + 900]})
 
     def tags(self, run: str | None, values: Mapping[str, Any]) -> None:
         """Tags of a run."""
-        for key, value in values.items():
-            if run is not None:
-                self._safely(lambda k=key, v=value: self._client.set_tag(run, k, redact(str(v))))
+        self._write({"op": "tags", "run": run, "values": flatten(values)})
 
     def artifact(self, run: str | None, path: Path, folder: str | None = None) -> None:
-        """A file or a folder."""
-        if run is None:
+        """A file or a folder, file by file; it must stay as it is until it is logged."""
+        if self._journal is None or run is None:
             return
-        send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        self._safely(lambda: send(run, str(path), folder))
+        journal = self._journal
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            inside = file.relative_to(path).parent.as_posix() if path.is_dir() else "."
+            place = "/".join(part for part in (folder, inside) if part and part != ".") or None
+            self._safely(partial(journal.artifact, run, file, place))
 
     def end(self, run: str | None, status: str = "FINISHED") -> None:
-        """Close a run: FINISHED, FAILED or KILLED."""
-        if run is not None:
-            self._safely(lambda: self._client.set_terminated(run, status))
+        """Close a run: FINISHED, FAILED or KILLED; with the parent, the tracking."""
+        self._write({"op": "end", "run": run, "status": status, "time": now()})
+        if run == PARENT:
+            self.close()
 
-    def _safely(self, action: Any) -> Any:
-        if self._client is None:
-            return None
+    def close(self) -> None:
+        """Give the server what time it deserves, and say so where it did not answer."""
+        journal, follower = self._journal, self._follower
+        self._journal = self._follower = None
+        if journal is None:
+            return
+        journal.close()
+        complete = follower is not None and follower.finish(journal.operations)
+        self._run_id = follower.known_id if follower else None
+        if not complete:
+            silent = redact(self._uri)
+            log.warning("%s did not answer: `journey sync %s` logs this run later", silent, self._out)
+
+    def _write(self, operation: dict[str, Any]) -> None:
+        if self._journal is not None and operation["run"] is not None:
+            self._safely(partial(self._journal.write, operation))
+
+    def _safely(self, action: Callable[[], Any]) -> Any:
+        """A full disk ends the tracking, not the run."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return action()
-        except Exception as error:
-            log.warning("tracking stopped: %s", redact(str(error).splitlines()[0]))
-            self._client = None
+            return action()
+        except OSError as error:
+            log.warning("tracking stopped: %s", redact(str(error)))
+            self.close()
             return None
 
 
-def redact(text: str) -> str:
-    """The text without user names and passwords in addresses."""
-    return _USERINFO.sub("…@", text)
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted keys; secrets are replaced, long values cut."""
-    out: dict[str, str] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            out |= flatten(value, f"{name}.")
-        elif _SECRET.search(str(key)):
-            out[name] = "redacted"
-        else:
-            out[name] = redact(str(value))[:LIMIT]
-    return out
+def _plain(value: float) -> float | str:
+    """JSON has no NaN."""
+    return float(value) if math.isfinite(value) else str(float(value))
 
 
 def ui_command(uri: str) -> str:
     """The command that opens the runs in a browser."""
     return f"mlflow ui --backend-store-uri {redact(uri)}"
-
-
-def _answers(uri: str) -> bool:
-    """True for a local store; a server must take a connection in time."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
-        return True
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        with socket.create_connection((parts.hostname or "", port), timeout=PROBE_SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def _artifacts(uri: str) -> str | None:
-    """Beside a SQLite store, wherever the command was started; a server decides itself."""
-    path = uri.removeprefix("sqlite:///")
-    if path == uri:
-        return None
-    folder = Path(path).resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return (folder / "mlartifacts").as_uri()

@@ -36,17 +36,17 @@ def run(config: RunConfig) -> dict[str, Any]:
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        tracker = Tracker(config.tracking, config.experiment, f"{scenario.name} {config.learner}")
+        tracker = Tracker(config.tracking, config.experiment, f"{scenario.name} {config.learner}", out)
         _describe(tracker, config, scenario, objective)
         jobs = [Job(config, scenario, cluster, objective) for cluster in clusters]
         try:
             outcomes = train_all(jobs, config.workers)
             return _finish(config, scenario, objective, outcomes, tracker)
         except KeyboardInterrupt:
-            tracker.end(tracker.run_id, "KILLED")
+            tracker.end(tracker.parent, "KILLED")
             raise Interrupted(f"stopped; run the same command again to start over in {out}") from None
         except BaseException:
-            tracker.end(tracker.run_id, "FAILED")
+            tracker.end(tracker.parent, "FAILED")
             raise
 
 
@@ -77,9 +77,9 @@ def _locked(out: Path) -> Iterator[None]:
 
 def _describe(tracker: Tracker, config: RunConfig, scenario: Scenario, objective: str) -> None:
     """What the parent run is, before it starts."""
-    tracker.params(tracker.run_id, config.model_dump(mode="json") | {"objective": objective})
+    tracker.params(tracker.parent, config.model_dump(mode="json") | {"objective": objective})
     facts = {"scenario_hash": scenario.digest(), "run_hash": config.digest(), "git_commit": git_commit()}
-    tracker.tags(tracker.run_id, facts)
+    tracker.tags(tracker.parent, facts)
 
 
 def _finish(
@@ -157,10 +157,10 @@ def _track(
         tracker.metrics(child, {f"component.{k}": v for k, v in record["components"].items()})
         tracker.metrics(child, {f"baseline.{k}": v for k, v in record["baselines"].items()})
         tracker.end(child)
-    tracker.metrics(tracker.run_id, {k: document[k] for k in ("min_score", "weighted_score")})
+    tracker.metrics(tracker.parent, {k: document[k] for k in ("min_score", "weighted_score")})
     for file in files:
-        tracker.artifact(tracker.run_id, file, "bundle" if file.is_dir() else None)
-    tracker.end(tracker.run_id)
+        tracker.artifact(tracker.parent, file, "bundle" if file.is_dir() else None)
+    tracker.end(tracker.parent)
 
 
 def manifest(

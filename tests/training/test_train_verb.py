@@ -16,7 +16,6 @@ import pytest
 
 from envs.cli import main
 from envs.policy import load_bundle
-from training.tracking import Tracker, flatten, redact
 
 ENTRY = {"name", "states", "optimum", "service_only", "never", "best_baseline", "value", "score", "edge"}
 ENTRY |= {"train_seconds", "samples"}
@@ -135,21 +134,6 @@ def test_the_second_run_on_a_folder_is_told_so(
         fcntl.flock(held, fcntl.LOCK_EX)
         assert train(root, tmp_path, "--tracking", "off") == 2
     assert "another run is writing here" in capsys.readouterr().err
-
-
-def test_a_dead_tracking_server_costs_two_seconds_at_most() -> None:
-    began = time.perf_counter()
-    tracker = Tracker("http://127.0.0.1:9", "journey", "run")
-    tracker.metrics(tracker.run_id, {"score": 1.0})
-    tracker.end(tracker.run_id)
-    assert tracker.run_id is None
-    assert time.perf_counter() - began < 2.0
-
-
-def test_secrets_do_not_reach_the_tracking_store() -> None:
-    logged = flatten({"tracking": "https://me:pw@host/x", "settings": {"api_key": "k", "clip": 0.2}})
-    assert logged == {"tracking": "https://…@host/x", "settings.api_key": "redacted", "settings.clip": "0.2"}
-    assert "pw" not in redact("http://user:pw@127.0.0.1:5000 refused")
 
 
 def test_ctrl_c_ends_every_worker_and_exits_130(root: Path, tmp_path: Path) -> None:
