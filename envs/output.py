@@ -99,11 +99,15 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 def tracked(items: Sequence[Item], description: str) -> Iterable[Item]:
     """`items` under a progress bar on stderr, drawn only on a terminal."""
     console = Console(stderr=True)
-    return track(items, description, console=console, transient=True, disable=not console.is_terminal)
+    return track(items, description, console=console, transient=True, disable=_silent(console))
 
 
 def progress() -> Progress:
-    """A progress display for work without a list; silent where stderr is no terminal."""
+    """A progress display for work without a list, drawn only on a terminal and for a person."""
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[note]}", style="dim"))
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=_silent(console))
+
+
+def _silent(console: Console) -> bool:
+    return not console.is_terminal or _stdout.get() is not None

@@ -21,7 +21,6 @@ import torch
 from envs.errors import ConfigError, Interrupted
 from training.learner import Point
 
-EVERY_SECONDS = 30.0
 _ARRAY = "numpy array"  # the key that marks an array among tensors
 
 Tell = Callable[[Point], None]
@@ -63,20 +62,23 @@ class Identity:
 class Checkpoint:
     """A report that writes the state every so often, and at once when an interrupt is wanted.
 
-    `curve` and `seconds` are those of the whole job, however often it was interrupted.
+    `curve` and `seconds` are those of the whole job, however often it was interrupted. Without a
+    path nothing is written, and an interrupted job begins again. `judged` may add to a point
+    what the learner need not know; the time it takes is not the job's.
     """
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         identity: Identity,
         tell: Tell = _nothing,
         wanted: Callable[[], bool] = lambda: False,
-        every_seconds: float = EVERY_SECONDS,
+        every_seconds: float = 30.0,
     ) -> None:
         self.path, self.identity, self.every_seconds = path, identity, every_seconds
         self.curve: list[Point] = []
         self.began = time.time()  # seconds since the epoch
+        self.judged: Callable[[Point], Point] = lambda point: point
         self._tell, self._wanted = tell, wanted
         self._before = 0.0
         self._clock = self._written = time.perf_counter()
@@ -88,15 +90,17 @@ class Checkpoint:
 
     def __call__(self, point: Point) -> None:
         """Keep the point of the curve and pass it on."""
-        self.curve.append(point)
-        self._tell(point)
+        began = time.perf_counter()
+        self.curve.append(self.judged(point))
+        self._clock += time.perf_counter() - began
+        self._tell(self.curve[-1])
 
     def saved(self) -> dict[str, Any] | None:
         """The state the job was left in, or None; raises `ConfigError` where it is another job's."""
-        if not self.path.exists():
+        if self.path is None or not self.path.exists():
             return None
         content = read_state(self.path)
-        self._check(content)
+        self.check(content["job"])
         self.curve = [Point(**point) for point in content["curve"]]
         self.began, self._before = content["began"], content["seconds"]
         for point in self.curve[-1:]:
@@ -109,17 +113,19 @@ class Checkpoint:
         wanted = self._wanted()
         if not wanted and time.perf_counter() - self._written < self.every_seconds:
             return
-        curve = [asdict(point) for point in self.curve]
-        facts = asdict(self.identity) | {"threads": torch.get_num_threads()}
-        content = {"job": facts, "curve": curve, "began": self.began, "seconds": self.seconds}
-        write_state(self.path, content | {"state": state()})
-        self._written = time.perf_counter()
+        if self.path is not None:
+            curve = [asdict(point) for point in self.curve]
+            facts = asdict(self.identity) | {"threads": torch.get_num_threads()}
+            content = {"job": facts, "curve": curve, "began": self.began, "seconds": self.seconds}
+            write_state(self.path, content | {"state": state()})
+            self._written = time.perf_counter()
         if wanted:
-            raise Interrupted(f"{self.identity.cluster}: checkpoint written")
+            raise Interrupted(f"{self.identity.cluster}: stopped")
 
-    def _check(self, content: dict[str, Any]) -> None:
+    def check(self, facts: dict[str, Any]) -> None:
+        """Raise `ConfigError` where `facts` are not this job's, here and now."""
         now = asdict(self.identity) | {"threads": torch.get_num_threads()}
-        for key, then in content["job"].items():
+        for key, then in facts.items():
             if now.get(key) != then:
                 raise ConfigError(
                     f"the checkpoint belongs to another {key.replace('_', ' ')}", where=str(self.path),

@@ -1,30 +1,34 @@
-"""One cluster's training, start to judged file: what a worker process does.
+"""One cluster's training, start to judged file: what a worker does.
 
-A job and its outcome are plain data, so they cross process (and later machine) borders; the
-same job gives the same outcome wherever it runs.
+A job and its outcome are plain data, so they cross process and machine borders; the same job
+gives the same outcome wherever it runs, and however often it is interrupted. A job with a folder
+keeps its checkpoint there, and its outcome once it is finished.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numba
 from threadpoolctl import threadpool_limits
 
 from envs.bundle import ClusterEntry
+from envs.errors import Interrupted
 from envs.journey import compile_journey
 from envs.paths import ideal_path
 from envs.scenario import Scenario
 from envs.solver import solve
 from training.bundle_export import Exported, export
-from training.checkpoint import Unsaved
-from training.judge import value_of
+from training.checkpoint import Checkpoint, Identity, read_state, write_state
+from training.judge import bounds, value_of
 from training.learner import Learned, Point, Problem, Table
 from training.run_config import RunConfig, learner_module, settings_of
+
+Key = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,13 @@ class Job:
     scenario: Scenario
     cluster: str
     objective: str
+    label: str = ""  # tells jobs of the same cluster and seed apart, e.g. a trial's number
+    folder: Path | None = None  # absolute; None: nothing is kept, and an interrupted job is lost
+
+    @property
+    def key(self) -> Key:
+        """What makes a job one of many."""
+        return self.cluster, self.config.seed, self.label
 
 
 @dataclass(frozen=True)
@@ -51,55 +62,86 @@ class Outcome:
     paths: dict[str, Any] = field(default_factory=dict)  # by objective
 
 
-def train_cluster(job: Job, report: Callable[[str, Point], None]) -> Outcome:
-    """Learn, export, read back, judge; single-threaded, so that results repeat."""
+def train_cluster(
+    job: Job,
+    tell: Callable[[Point], None] = lambda point: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Learn, export, read back, judge; single-threaded, so that results repeat.
+
+    Goes on from the folder's checkpoint, and returns a finished outcome it finds there. Raises
+    `Interrupted` soon after `stop()` becomes true, the checkpoint written.
+    """
     from training.network import ordinary_floats  # torch is slow to import, and jobs are described without it
 
+    report = _report(job, tell, stop)
+    done = _finished(job, report)
+    if done is not None:
+        return done
+    if stop():
+        raise Interrupted(f"{job.cluster}: not begun")
     numba.set_num_threads(1)
     try:
         with threadpool_limits(1):
-            return _train_cluster(job, report)
+            outcome = _train_cluster(job, report)
     finally:
         ordinary_floats()
+    if job.folder is not None:
+        write_state(job.folder / "outcome.pt", {"job": asdict(report.identity)} | _plain(outcome))
+    return outcome
 
 
-def _train_cluster(job: Job, report: Callable[[str, Point], None]) -> Outcome:
-    began, clock = time.time(), time.perf_counter()
+def _report(job: Job, tell: Callable[[Point], None], stop: Callable[[], bool]) -> Checkpoint:
+    path = None if job.folder is None else job.folder / "checkpoint.pt"
+    hashes = job.config.digest(), job.scenario.digest()
+    identity = Identity(*hashes, job.cluster, job.objective, job.config.seed)
+    return Checkpoint(path, identity, tell, stop, job.config.checkpoint_seconds)
+
+
+def _finished(job: Job, report: Checkpoint) -> Outcome | None:
+    """The outcome an earlier run left in the folder."""
+    if job.folder is None or not (job.folder / "outcome.pt").exists():
+        return None
+    kept = read_state(job.folder / "outcome.pt")
+    report.check(kept.pop("job"))
+    curve = [Point(**point) for point in kept.pop("curve")]
+    for point in curve[-1:]:
+        report(point)
+    return Outcome(entry=ClusterEntry.model_validate(kept.pop("entry")), curve=curve, **kept)
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    fields = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
+    entry, curve = outcome.entry.model_dump(), [asdict(point) for point in outcome.curve]
+    return fields | {"entry": entry, "curve": curve}
+
+
+def _train_cluster(job: Job, report: Checkpoint) -> Outcome:
     journey = compile_journey(job.scenario, job.cluster)
     problem = Problem(journey, job.objective, job.config.seed)
-    curve: list[Point] = []
-
-    def told(point: Point) -> None:
-        curve.append(point)
-        report(job.cluster, point)
-
+    report.judged = lambda point: _scored(problem, point)
     learner = learner_module(job.config.learner)
-    learned: Learned = learner.learn(problem, settings_of(job.config), Unsaved(told))
-    seconds = time.perf_counter() - clock
+    learned: Learned = learner.learn(problem, settings_of(job.config), report)
+    seconds = report.seconds
     exported = export(problem, learned, job.config.exploration, job.config.max_regret)
-    scored = _scored(curve, exported)
     return Outcome(
         cluster=job.cluster,
         file=exported.name,
         content=exported.content,
         entry=exported.entry,
         record=_record(problem, learned, exported, seconds),
-        curve=scored,
-        began=began,
+        curve=report.curve,
+        began=report.began,
         paths=_paths(problem),
     )
 
 
-def _scored(curve: list[Point], exported: Exported) -> list[Point]:
-    """The learning curve with scores beside values."""
-    out = []
-    for point in curve:
-        metrics = dict(point.metrics)
-        score = exported.known.score(metrics["value"]) if "value" in metrics else None
-        if score is not None:
-            metrics["score"] = score
-        out.append(dataclasses.replace(point, metrics=metrics))
-    return out
+def _scored(problem: Problem, point: Point) -> Point:
+    """The point with the score beside its value."""
+    if "value" not in point.metrics:
+        return point
+    score = bounds(problem).score(point.metrics["value"])
+    return point if score is None else dataclasses.replace(point, metrics=point.metrics | {"score": score})
 
 
 def _record(problem: Problem, learned: Learned, exported: Exported, seconds: float) -> dict[str, Any]:

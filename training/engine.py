@@ -1,67 +1,83 @@
-"""Where jobs run: one process a cluster, as many at a time as there are workers.
+"""Jobs on an engine: the same outcomes wherever they run, with one line of progress a job.
 
-Every job is single-threaded and plain data, so the outcome does not depend on how many run
-beside it. Progress comes back through a queue.
+An engine is one module of `training.engines` with `run`, so adding a third is adding one file.
+Every job is single-threaded and plain data; its outcome does not depend on what runs beside it.
 """
 
 from __future__ import annotations
 
-import multiprocessing as mp
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from queue import Empty
-from typing import Any
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+import training.engines
+from envs.document import did_you_mean
+from envs.errors import ConfigError
 from envs.output import progress
-from training.cluster_run import Job, Outcome, train_cluster
+from training.cluster_run import Job, Key, Outcome
+from training.interrupt import interruptible
 from training.learner import Point
 
-_told: Any = None  # a worker's queue to the parent
+Show = Callable[[Key, Point], None]
+Stop = Callable[[], bool]
 
 
-def train_all(jobs: list[Job], workers: int) -> list[Outcome]:
-    """Outcomes in the order of the jobs; the same whatever the number of workers."""
-    with progress() as bar:
-        tasks = {job.cluster: bar.add_task(job.cluster, total=1.0, note="") for job in jobs}
+class Engine(Protocol):
+    """A module of `training.engines`."""
 
-        def show(cluster: str, point: Point) -> None:
-            note = " ".join(f"{k} {v:,.4g}" for k, v in point.metrics.items())
-            bar.update(tasks[cluster], completed=point.share, note=f"{note} {point.samples:,} samples")
+    def run(self, jobs: Sequence[Job], workers: int, show: Show, stop: Stop) -> list[Outcome]:
+        """Outcomes in the order of the jobs, at most `workers` at a time.
 
-        if workers == 1:
-            return [train_cluster(job, show) for job in jobs]
-        context = mp.get_context("spawn")
-        queue = context.Queue()
-        size = min(workers, len(jobs))
-        with ProcessPoolExecutor(size, context, initializer=_begin, initargs=(queue,)) as pool:
-            waiting = [pool.submit(_work, job) for job in jobs]
-            try:
-                _watch(waiting, queue, show)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in mp.active_children():  # a running job would be waited for
-                    process.terminate()
-                raise
-            return [future.result() for future in waiting]
+        Once `stop()` is true, every running job is asked to write its checkpoint, none is begun,
+        and `Interrupted` is raised. The first job that fails ends the others and is raised.
+        """
+        ...
 
 
-def _begin(queue: Any) -> None:
-    global _told
-    _told = queue
+def train_all(jobs: Sequence[Job], workers: int, engine: str = "process") -> list[Outcome]:
+    """Outcomes in the order of the jobs; the same whatever the engine and the number of workers."""
+    names = _names(jobs)
+    chosen = engine_module(engine)
+    with progress() as bar, interruptible() as stop:
+        tasks = {job.key: bar.add_task(names[job.key], total=1.0, note="") for job in jobs}
+
+        def show(key: Key, point: Point) -> None:
+            bar.update(tasks[key], completed=point.share, note=note(point))
+
+        return chosen.run(jobs, workers, show, stop)
 
 
-def _work(job: Job) -> Outcome:
-    return train_cluster(job, lambda cluster, point: _told.put((cluster, point)))
+def note(point: Point) -> str:
+    """What a line of progress says: the score so far first, where there is one."""
+    metrics = sorted(point.metrics.items(), key=lambda item: item[0] != "score")
+    shown = [f"{name} {value:.4f}" if name == "score" else f"{name} {value:,.4g}" for name, value in metrics]
+    return " ".join([*shown, f"{point.samples:,} samples"])
 
 
-def _watch(waiting: list[Future[Outcome]], queue: Any, show: Any) -> None:
-    """Pass progress on until every job is done; the first failure ends the others."""
-    pending: set[Future[Outcome]] = set(waiting)
-    while pending:
-        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-        for future in done:
-            future.result()
-        while True:
-            try:
-                show(*queue.get_nowait())
-            except Empty:
-                break
+def _names(jobs: Sequence[Job]) -> dict[Key, str]:
+    """A short name for every job: cluster, and the seed and label where they tell jobs apart."""
+    seeds = len({job.config.seed for job in jobs}) > 1
+    names = {}
+    for job in jobs:
+        if job.key in names:
+            raise ValueError(f"two jobs have the key {job.key}: give them labels")
+        seed = f"seed {job.config.seed}" if seeds else ""
+        names[job.key] = " ".join(part for part in (job.label, job.cluster, seed) if part)
+    return names
+
+
+def engine_names() -> list[str]:
+    """Every engine there is."""
+    return sorted(module.name for module in pkgutil.iter_modules(training.engines.__path__))
+
+
+def engine_module(name: str) -> Engine:
+    """The engine's module; raises `ConfigError` when there is none of that name."""
+    known = engine_names()
+    if name not in known:
+        raise ConfigError(
+            "unknown engine", got=name, expected=f"one of {', '.join(known)}", hint=did_you_mean(name, known)
+        )
+    module: Engine = importlib.import_module(f"training.engines.{name}")
+    return module

@@ -6,6 +6,7 @@ estimates from a log are not made here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,13 @@ def references(problem: Problem) -> References:
     """The optimum and the baselines, the learned bandit among them."""
     learned = {"bandit": linear_bandit(problem)}
     return envs.references.references(problem.kernel, problem.weights, problem.solution, learned)
+
+
+def bounds(problem: Problem) -> References:
+    """V* and J0 alone: enough for the score of a policy that is still learning."""
+    optimum = problem.solution.start_value(problem.kernel)
+    floor = value_of(problem, problem.service_only)
+    return References(optimum, floor, never=math.nan, baselines={"service_only": floor})
 
 
 def value_of(problem: Problem, policy: Any) -> float:

@@ -113,7 +113,7 @@ def write_rows(rows: list[Cell], path: Path = ROWS) -> None:
 
 def run_cell(config: RunConfig, scenario: Scenario, cluster: str) -> Cell:
     """Train and judge one cell."""
-    record = train_cluster(Job(config, scenario, cluster, "lifetime_value"), lambda *_: None).record
+    record = train_cluster(Job(config, scenario, cluster, "lifetime_value")).record
     command = (
         f"journey train configs/training/{config.learner}.yaml --scenario {config.scenario} "
         f"--cluster {cluster} --objective lifetime_value --seed {config.seed}"

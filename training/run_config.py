@@ -34,13 +34,16 @@ class RunConfig(Strict):
     out: str = "runs/latest"
     tracking: str = "sqlite:///mlruns.db"  # an MLflow tracking URI, or `off`
     experiment: str = "journey"
-    workers: Annotated[int, Field(ge=1, le=64)] = 2  # processes, one thread each
+    workers: Annotated[int, Field(ge=1, le=64)] = 2  # jobs at a time, one thread each
+    engine: Name = "process"  # a module of training.engines
+    checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 30.0  # between checkpoints of a cluster
     exploration: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
     max_regret: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01  # share of V* − J0
 
     def digest(self) -> str:
         """SHA-256 of what decides the result: not where it is written or tracked."""
-        body = self.model_dump(mode="json", exclude={"out", "tracking", "experiment", "workers"})
+        elsewhere = {"out", "tracking", "experiment", "workers", "engine", "checkpoint_seconds"}
+        body = self.model_dump(mode="json", exclude=elsewhere)
         return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""A training run: every cluster in its own process, one bundle, one tracked run.
+"""A training run: every cluster a job, one bundle, one tracked run.
 
-What a cluster's training is stands in `cluster_run.py`, the processes in `engine.py`; here are
+What a cluster's training is stands in `cluster_run.py`, where it runs in `engine.py`; here are
 the records on disk, the bundle and what is tracked.
 """
 
@@ -23,28 +23,38 @@ from envs.output import to_json
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
 from training.cluster_run import Job, Outcome
-from training.engine import train_all
+from training.engine import engine_module, train_all
 from training.plots import draw
 from training.run_config import RunConfig
 from training.tracking import Tracker
+from training.unfinished import begin, end
 
 
-def run(config: RunConfig) -> dict[str, Any]:
-    """Train, judge, export and track; returns design §8's document."""
+def run(config: RunConfig, resume: bool = False) -> dict[str, Any]:
+    """Train, judge, export and track; returns design §8's document.
+
+    `resume` goes on with the unfinished run in the output folder, to the same result.
+    """
     scenario = load_scenario(config.scenario)
     objective, clusters = _chosen(config, scenario)
+    engine_module(config.engine)  # a wrong name, or an extra that is missing, before anything begins
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        tracker = Tracker(config.tracking, config.experiment, f"{scenario.name} {config.learner}", out)
-        _describe(tracker, config, scenario, objective)
-        jobs = [Job(config, scenario, cluster, objective) for cluster in clusters]
+        unfinished = begin(out, config, scenario, resume)
+        name = f"{scenario.name} {config.learner}"
+        tracker = Tracker(config.tracking, config.experiment, name, out, again=resume)
+        if not resume:  # a resumed run was described, and parameters of a run cannot change
+            _describe(tracker, config, scenario, objective)
+        jobs = [Job(config, scenario, c, objective, folder=unfinished / c) for c in clusters]
         try:
-            outcomes = train_all(jobs, config.workers)
-            return _finish(config, scenario, objective, outcomes, tracker)
-        except KeyboardInterrupt:
+            outcomes = train_all(jobs, config.workers, config.engine)
+            document = _finish(config, scenario, objective, outcomes, tracker)
+            end(unfinished)
+            return document
+        except (KeyboardInterrupt, Interrupted):
             tracker.end(tracker.parent, "KILLED")
-            raise Interrupted(f"stopped; run the same command again to start over in {out}") from None
+            raise Interrupted(f"stopped; the checkpoints are in {unfinished}") from None
         except BaseException:
             tracker.end(tracker.parent, "FAILED")
             raise

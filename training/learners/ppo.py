@@ -24,6 +24,7 @@ from envs.relaxation import expected_rewards, greedy_policy, potential
 from envs.scenario import Strict
 from training.learner import Learned, Point, Problem, Report
 from training.network import OneHot, PolicyNetwork, single_threaded
+from training.ppo_state import restore, state_of
 from training.train_env import RewardModel, TrainEnv
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -65,7 +66,10 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     single_threaded()
     model = agent(problem, settings)
     watcher = Watcher(problem, settings, report)
-    model.learn(settings.samples, callback=watcher)
+    saved = report.saved()
+    if saved is not None:
+        restore(model, watcher, saved)
+    model.learn(settings.samples - model.num_timesteps, watcher, reset_num_timesteps=saved is None)
     beside = {}
     phi = shaping_potential(problem, settings)
     if phi is not None:
@@ -227,27 +231,28 @@ class Watcher(BaseCallback):
     def __init__(self, problem: Problem, settings: Settings, report: Report) -> None:
         super().__init__()
         self._problem, self._settings, self._report = problem, settings, report
-        self._updates, self._judging, self._began = 0, 0.0, time.perf_counter()
+        self.updates, self.judging, self.began = 0, 0.0, time.perf_counter()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
         model = cast(CutPPO, self.model)
+        self._report.offer(lambda: state_of(model, self))
         model.ent_coef = self._settings.entropy_at(1.0 - model._current_progress_remaining)
-        if self._updates % self._settings.judged_every == 0:
+        if self.updates % self._settings.judged_every == 0:
             began = time.perf_counter()
             value = network_value(self._problem, served_network(self._problem, model, self._settings))
-            self._judging += time.perf_counter() - began
+            self.judging += time.perf_counter() - began
             self._report(
                 Point(
                     share=min(self.num_timesteps / self._settings.samples, 1.0),
                     samples=self.num_timesteps,
-                    seconds=time.perf_counter() - self._began - self._judging,
+                    seconds=time.perf_counter() - self.began - self.judging,
                     metrics={"value": value},
                 )
             )
-        self._updates += 1
+        self.updates += 1
 
 
 def served_network(problem: Problem, model: CutPPO, settings: Settings) -> PolicyNetwork:

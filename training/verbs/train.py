@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from envs.errors import Interrupted
 from envs.output import emit, figure, table
 
 
@@ -18,7 +21,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed instead of the config's.")] = None,
     objective: Annotated[str | None, typer.Option(help="Objective instead of the config's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder instead of the config's.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes, one cluster each at a time.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Clusters at a time, one thread each.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where clusters run: process or ray.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     tracking: Annotated[str | None, typer.Option(help="MLflow tracking URI, or off.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -35,9 +40,26 @@ def train(
         out=str(out) if out else None,
         workers=workers,
         tracking=tracking,
+        engine=engine,
     )
-    document = run_training(config)
+    try:
+        document = run_training(config, resume)
+    except Interrupted as stopped:
+        options = {"scenario": scenario, "seed": seed, "objective": objective, "out": out}
+        options |= {"workers": workers, "tracking": tracking, "engine": engine}
+        command = resume_command(run, cluster or [], options, json)
+        raise Interrupted(f"{stopped}; to go on: {command}") from None
     emit(document, json, lambda console: show(console, document))
+
+
+def resume_command(run: Path, clusters: list[str], options: Mapping[str, Any], json: bool) -> str:
+    """The command line that goes on with an interrupted run."""
+    words = ["journey", "train", str(run)]
+    for name in clusters:
+        words += ["--cluster", name]
+    for key, value in options.items():
+        words += [] if value is None else [f"--{key}", str(value)]
+    return shlex.join([*words, *(["--json"] if json else []), "--resume"])
 
 
 def show(console: Console, document: dict[str, Any]) -> None:

@@ -1,0 +1,61 @@
+"""Everything a PPO run needs to go on as if it had never stopped.
+
+Taken at the start of a rollout, when the rollout buffer is spent: the weights, Adam's moments,
+every generator that is drawn from, the simulated customers, and the library's counters. What
+follows from problem and settings (prices, tables, schedules) is built anew, not stored.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+_COUNTERS = ("num_timesteps", "_n_updates", "_current_progress_remaining")
+_LAST = ("_last_obs", "_last_episode_starts")
+_CLOCKS = ("tick", "scale", "_next_customer", "_clock")
+
+
+def state_of(model: Any, watcher: Any) -> dict[str, Any]:
+    """The state of a model, its environment and its watcher."""
+    env = model.env
+    elapsed = time.perf_counter() - watcher.began
+    return {
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),  # noqa: NPY002 - the library shuffles with it
+        "python": random.getstate(),
+        "customers": _customers(env),
+        "env": {name: getattr(env, name) for name in _CLOCKS},
+        "model": {name: getattr(model, name) for name in (*_COUNTERS, *_LAST)},
+        "watcher": {"updates": watcher.updates, "judging": watcher.judging, "elapsed": elapsed},
+    }
+
+
+def restore(model: Any, watcher: Any, state: dict[str, Any]) -> None:
+    """Put a freshly built model where `state` was taken."""
+    env = model.env
+    model.policy.load_state_dict(state["policy"])
+    model.policy.optimizer.load_state_dict(state["optimizer"])
+    for name, values in _customers(env).items():
+        values[...] = state["customers"][name]
+    for name in _CLOCKS:
+        setattr(env, name, state["env"][name])
+    for name in (*_COUNTERS, *_LAST):
+        setattr(model, name, state["model"][name])
+    watcher.updates, watcher.judging = state["watcher"]["updates"], state["watcher"]["judging"]
+    watcher.began = time.perf_counter() - state["watcher"]["elapsed"]
+    # last: nothing above may draw after this
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+
+
+def _customers(env: Any) -> dict[str, Any]:
+    """The arrays that describe the simulated customers before the coming decision."""
+    simulator = vars(env.simulator)
+    return {k: v for k, v in simulator.items() if isinstance(v, np.ndarray) and not k.startswith("_")}
