@@ -26,6 +26,7 @@ from envs.references import References, start_value
 from envs.scenario import Scenario
 from envs.solver import Solution, solve
 from envs.state import KERNEL_COMPONENTS, State
+from envs.uncapped import at_cap
 
 CUSTOMERS = 4_000  # simulated under the optimum, a cluster
 TAIL = 0.05  # the simulation ends when a day weighs this much
@@ -136,7 +137,7 @@ def _life(scenario: Scenario, cluster: str, seed: int) -> ClusterLife:
     choices = _choices(kernel, solution, visits)
     facts = (
         *_value_facts(known),
-        *_occupancy_facts(kernel, shares),
+        *_occupancy_facts(kernel, shares, visits),
         *_service_facts(kernel, solution, visits, seed),
         Fact("actions in use", float(sum(share >= 0.02 for share in choices.values())), at_least=4),
     )
@@ -196,14 +197,17 @@ def _component_shares(kernel: Kernel, visits: Any) -> dict[str, Any]:
     return shares
 
 
-def _occupancy_facts(kernel: Kernel, shares: dict[str, Any]) -> tuple[Fact, ...]:
-    """Are people ever engaged, more and less tired, more and less well disposed?"""
+def _occupancy_facts(kernel: Kernel, shares: dict[str, Any], visits: Any) -> tuple[Fact, ...]:
+    """Are people ever engaged, more and less tired, well disposed, and does a cap ever bind?"""
     still = shares.get("engagement", np.ones(1))
     fatigue, goodwill = shares.get("fatigue", np.ones(1)), shares.get("goodwill", np.ones(1))
+    caps = kernel.journey.scenario.memory.caps
+    capped = float(visits[:, at_cap(kernel)].sum() / visits.sum()) if caps else None
     return (
         Fact("time engaged", 1.0 - float(still[0]), at_least=0.15),
         Fact("fatigue levels with 5 % of the time", float((fatigue >= 0.05).sum()), at_least=3),
         Fact("goodwill levels with 5 % of the time", float((goodwill >= 0.05).sum()), at_least=2),
+        Fact("time at a contact cap", capped, at_least=0.05),
     )
 
 

@@ -11,13 +11,14 @@ from rich.console import Console
 
 from envs.errors import UserError
 from envs.journey import compile_journey
-from envs.kernel import build_kernel
+from envs.kernel import Kernel, build_kernel
 from envs.output import emit, table, tracked
 from envs.paths import ideal_path
-from envs.references import references
+from envs.references import References, references, start_value
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
 from envs.solver import solve as solve_kernel
+from envs.uncapped import Uncapped, uncapped
 
 
 def solve(
@@ -64,11 +65,23 @@ def solve_cluster(scenario: Scenario, cluster: str, objective: str) -> dict[str,
         "never": known.never,
         "best_baseline": {"name": best, "value": value},
         "baselines": known.baselines,
+        **_without_caps(kernel, weights, known, uncapped(kernel, weights)),
         "value": known.optimum,
         "score": known.score(known.optimum),
         "edge": known.edge(known.optimum),
         "solve_seconds": seconds,
         "path": ideal_path(kernel, solution.values, solution.actions),
+    }
+
+
+def _without_caps(kernel: Kernel, weights: Any, known: References, free: Uncapped | None) -> dict[str, Any]:
+    """The upper bound without contact caps, and its policy's value under them; null without caps."""
+    if free is None:
+        return {"uncapped_optimum": None, "uncapped_policy": None}
+    value = start_value(kernel, free.obedient, weights)
+    return {
+        "uncapped_optimum": free.optimum,
+        "uncapped_policy": {"value": value, "score": known.score(value)},
     }
 
 
@@ -79,6 +92,11 @@ def _render(console: Console, scenario: Scenario, rows: list[dict[str, Any]]) ->
     console.print(table(title, columns, cells))
     for row in rows:
         steps = " → ".join(f"{_label(s)} ×{s['days']}" for s in row["path"]["steps"][:8])
+        if row["uncapped_optimum"] is not None:
+            console.print(
+                f"{row['name']}: without contact caps {row['uncapped_optimum']:.4g}; "
+                f"planned without them and made to obey, {row['uncapped_policy']['value']:.4g}"
+            )
         console.print(f"{row['name']}: {row['path']['start']} to {row['path']['target']}: {steps}")
 
 

@@ -19,7 +19,7 @@ from envs.scenario import Persona, Scenario
 from envs.scenario_file import load_scenario
 from envs.simulator import Simulator
 
-SHIPPED = ("omnichannel_retail", "subscription_telecom", "retail_bank")
+SHIPPED = ("omnichannel_retail", "subscription_telecom", "retail_bank", "capped")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -14,7 +14,12 @@ from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
 from envs.state_count import reachable_consents
 
-LIMITS = {"omnichannel_retail": 150_000, "subscription_telecom": 500_000, "retail_bank": 500_000}
+LIMITS = {
+    "omnichannel_retail": 150_000,
+    "subscription_telecom": 500_000,
+    "retail_bank": 500_000,
+    "capped": 60_000,
+}
 
 
 @pytest.fixture(params=sorted(LIMITS))
@@ -82,6 +87,8 @@ def test_customers_without_attributes_get_the_default_and_a_named_cluster_is_hon
         ("retail_bank", {"assets": 90_000, "age": 25}, "affluent"),
         ("retail_bank", {"assets": 900, "age": 25}, "young"),
         ("retail_bank", {"age": 60}, "everyday"),
+        ("capped", {"boxes_90d": 9}, "household"),
+        ("capped", {"boxes_90d": 1}, "occasional"),
     ],
 )
 def test_rules_place_a_customer_by_attributes(
