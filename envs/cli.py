@@ -32,6 +32,7 @@ VERBS = {
     "simulate": "Draw an event log with propensities from a scenario.",
     "solve": "The exact optimum, the baselines and the best paths of a scenario.",
     "train": "Train one policy a cluster, judge it exactly, write a bundle.",
+    "sweep": "Search a learner's settings, every trial on several seeds, judged exactly.",
     "sync": "Log what a silent tracking server missed.",
     "evaluate": "The value of a bundle in a scenario or on a held-out log.",
     "report": "Journey map and evidence as one self-contained file.",

@@ -22,6 +22,11 @@ def redact(text: str) -> str:
     return _QUERY.sub(rf"\1={HIDDEN}", _USERINFO.sub("…@", text))
 
 
+def without_password(uri: str) -> str:
+    """The address as it is used by who has the password from elsewhere, e.g. the environment."""
+    return _USERINFO.sub("", uri)
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings as dotted keys; secrets are replaced, long values cut."""
     out: dict[str, str] = {}

@@ -36,11 +36,11 @@ def run(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     `resume` goes on with the unfinished run in the output folder, to the same result.
     """
     scenario = load_scenario(config.scenario)
-    objective, clusters = _chosen(config, scenario)
+    objective, clusters = chosen(config, scenario)
     engine_module(config.engine)  # a wrong name, or an extra that is missing, before anything begins
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with locked(out):
         unfinished = begin(out, config, scenario, resume)
         name = f"{scenario.name} {config.learner}"
         tracker = Tracker(config.tracking, config.experiment, name, out, again=resume)
@@ -60,7 +60,7 @@ def run(config: RunConfig, resume: bool = False) -> dict[str, Any]:
             raise
 
 
-def _chosen(config: RunConfig, scenario: Scenario) -> tuple[str, list[str]]:
+def chosen(config: RunConfig, scenario: Scenario) -> tuple[str, list[str]]:
     """The objective and the clusters, both known to the scenario."""
     objective = config.objective or scenario.default_objective
     if objective not in scenario.objectives:
@@ -74,7 +74,7 @@ def _chosen(config: RunConfig, scenario: Scenario) -> tuple[str, list[str]]:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
     """One run at a time in an output folder."""
     with (out / ".lock").open("w") as file:
         try:
