@@ -55,6 +55,7 @@ class ClusterEntry(Frozen):
     value: float
     value_served: float | None = None
     value_error: float = Field(ge=0.0)  # largest error of `values` over the tested states
+    belief: list[str] = []  # what follows the manifest's observation where hidden types live
     parity: Parity
 
 
@@ -68,7 +69,7 @@ class Manifest(Frozen):
     objective: Name
     horizon: Literal["discounted_infinite"] = "discounted_infinite"
     learner: str = ""
-    observation: list[str]
+    observation: list[str]  # of the state; a cluster's belief follows it
     actions: list[str]
     exploration: float = Field(ge=0.0, le=1.0)
     clusters: dict[Name, ClusterEntry] = Field(min_length=1)

@@ -8,10 +8,13 @@ typed `Any`: it takes numpy's integers wherever its signature says `int`.
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -58,3 +61,15 @@ def parallel(function: Callable[..., Any]) -> Any:
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile into each caller: for loop bodies that take many arrays."""
     return numba.njit(inline="always", error_model="numpy")(function)
+
+
+@cache
+def plain(function: Any) -> Any:
+    """The compiled function and all it calls as plain Python: for one customer at a time."""
+    python = function.py_func
+    scope: dict[str, Any] = {"__builtins__": builtins}
+    for name in python.__code__.co_names:
+        if name in python.__globals__:
+            value = python.__globals__[name]
+            scope[name] = plain(value) if hasattr(value, "py_func") else value
+    return FunctionType(python.__code__, scope, python.__name__, python.__defaults__)

@@ -112,7 +112,7 @@ def _policy(kernel: Kernel, name: str) -> Any:
 def _served(bundle: Bundle, journey: Journey) -> Decider:
     """What the service would do with this bundle, exploration included."""
     cluster = journey.cluster.name
-    if list(journey.encoding.names) != bundle.manifest.observation:
+    if list(journey.encoding.levels) != bundle.manifest.observation:
         raise UserError(
             "the bundle was made for another scenario", where="--policy", got=bundle.manifest.name
         )

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from envs.advance import apply, close_day, in_season
+from envs.belief_fold import Believer, Mind
 from envs.errors import LogError
 from envs.events import KINDS, Event, Kind
 from envs.journey import Journey
@@ -31,6 +32,7 @@ class Live:
     state: State
     date: dt.date
     contacted_today: bool = False  # a marketing contact went out this local day
+    mind: Mind | None = None  # what is believed of a hidden type, where the cluster has them
 
 
 class Numbers(NamedTuple):
@@ -43,7 +45,10 @@ class Numbers(NamedTuple):
 
 
 class Fold:
-    """Folds one customer's events; a scenario's names become numbers here."""
+    """Folds one customer's events; a scenario's names become numbers here.
+
+    The state is the same in every cluster of a scenario; the belief is the journey's cluster's.
+    """
 
     def __init__(self, journey: Journey) -> None:
         self.journey = journey
@@ -53,6 +58,7 @@ class Fold:
         self._stage = {s.name: i for i, s in enumerate(journey.scenario.stages)}
         self._channel = {c.name: i for i, c in enumerate(journey.scenario.channels)}
         self._touchpoint = {t.name: i for i, t in enumerate(journey.scenario.touchpoints)}
+        self._believer = Believer(journey) if len(journey.personas) > 1 else None
 
     @cached_property
     def _season_start(self) -> dt.date | None:
@@ -67,7 +73,8 @@ class Fold:
         number = self._stage[stage or self.journey.scenario.new_customer.stage]
         rules = self._rules
         state = State(number, 0, 0, rules.goodwill_neutral, 0, consent, 0, 0, 0, 0, rules.gap_days, 0)
-        return Live(self._in_season(state, date), date)
+        mind = self._believer.start() if self._believer else None
+        return Live(self._in_season(state, date), date, mind=mind)
 
     def _in_season(self, state: State, date: dt.date) -> State:
         start = self._season_start
@@ -77,23 +84,35 @@ class Fold:
         """Close the days up to the start of `date`; an earlier date changes nothing."""
         if date <= live.date:
             return live
-        state = live.state
+        state, mind = live.state, live.mind
         for _ in range((date - live.date).days):
             closed = _close_day(self._machine, state)
-            if closed == state:  # nothing left to drain: further days change nothing
+            if self._believer and mind is not None:
+                mind = self._believer.close(mind, state, closed)
+            # nothing left to drain: further days change nothing, unless silence teaches something
+            if closed == state and (mind is None or state.stage == self._rules.churned):
                 break
             state = closed
-        return Live(self._in_season(state, date), date)
+        return Live(self._in_season(state, date), date, mind=mind)
 
     def step(self, live: Live, event: Event) -> Live:
         """Apply one event at its local day (never before `live.date`)."""
         live = self.to_date(live, self.local_date(event.occurred_at))
         n = self.numbers(event)
+        mind = live.mind
+        if self._believer and mind is not None:
+            mind = self._believer.hear(mind, live.state, n.kind, n.touchpoint, n.channel, n.level)
         if n.kind == Kind.DECISION:
-            return live
+            return replace(live, mind=mind)
         state = _apply(self._machine, live.state, n.kind, n.touchpoint, n.channel, n.level)
         marketing = n.kind == Kind.CONTACT and (n.touchpoint < 0 or not self._rules.is_service[n.touchpoint])
-        return replace(live, state=state, contacted_today=live.contacted_today or marketing)
+        contacted = live.contacted_today or marketing
+        return replace(live, state=state, contacted_today=contacted, mind=mind)
+
+    def observe(self, live: Live) -> Any:
+        """(F,) float32 what a policy is told: the state, and the belief where there is one."""
+        belief = self._believer.belief(live.mind) if self._believer and live.mind is not None else ()
+        return self.journey.encoding.encode(live.state, belief)
 
     def run(self, events: Iterable[Event], live: Live | None = None) -> Live | None:
         """Fold events in time order (ties by kind, then id); None without events."""

@@ -48,7 +48,13 @@ class Journey:
     @cached_property
     def encoding(self) -> Encoding:
         """Names and sizes of the observation."""
-        return Encoding(self.scenario, self.rules)
+        hidden = len(self.personas) > 1
+        return Encoding(self.scenario, self.rules, self.persona_names if hidden else ())
+
+    @property
+    def persona_names(self) -> tuple[str, ...]:
+        """(P,) names of the hidden types; empty where the cluster has none."""
+        return tuple(p.name for p in self.cluster.personas)
 
     @cached_property
     def packed(self) -> tuple[Machine, ...]:

@@ -2,10 +2,12 @@
 
 Consent has one entry a channel. The observation determines the state; one-hot encoding is
 the network's first, fixed layer and part of the exported file, so nothing is scaled here.
+Where a cluster mixes personas, the belief follows in [0, 1], one entry a persona.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,9 @@ from envs.state import State
 
 
 class Encoding:
-    """Names and sizes of the observation's entries, F in all."""
+    """Names and sizes of the observation's entries, F in all; a belief has the size 0."""
 
-    def __init__(self, scenario: Scenario, rules: Rules) -> None:
+    def __init__(self, scenario: Scenario, rules: Rules, personas: tuple[str, ...] = ()) -> None:
         names: list[str] = []
         sizes: list[int] = []
         source: list[int] = []
@@ -33,16 +35,16 @@ class Encoding:
                 # the churned stage is observable too (a terminal observation)
                 sizes.append(int(rules.sizes[position]) + (component == "stage"))
                 source.append(position)
-        self.names = tuple(names)
-        self.sizes = tuple(sizes)
-        self.source = np.array(source, dtype=np.int64)  # component position, or -1 - channel
+        self.beliefs = tuple(f"belief_{name}" for name in personas)
+        self.levels = tuple(names)  # the entries that the state determines come first
+        self.names = (*names, *self.beliefs)
+        self.sizes = (*sizes, *(0 for _ in personas))
+        self.source = np.array(source, dtype=np.int64)  # of levels: component position, or -1 - channel
 
-    def encode(self, state: State) -> Any:
-        """One state as (F,) float32."""
-        return np.array(
-            [state.consent >> -1 - s & 1 if s < 0 else state[s] for s in self.source.tolist()],
-            dtype=np.float32,
-        )
+    def encode(self, state: State, belief: Sequence[float] = ()) -> Any:
+        """One state, and the belief where there is one, as (F,) float32."""
+        levels = [state.consent >> -1 - s & 1 if s < 0 else state[s] for s in self.source.tolist()]
+        return np.array([*levels, *belief], dtype=np.float32)
 
 
 @compiled

@@ -128,7 +128,8 @@ class TablePolicy:
         arrays = _read_arrays(content, where)
         rules, self._names = journey.rules, journey.encoding.names
         self._source, self._strides = journey.encoding.source, rules.strides
-        self._sizes, self._churned = np.array(journey.encoding.sizes), rules.churned
+        self._sizes = np.array(journey.encoding.sizes[: len(journey.encoding.levels)])
+        self._churned = rules.churned
         states = int(np.prod(np.delete(rules.sizes, _CONSENT)))
         actions, blocks = len(journey.actions), len(arrays["consents"])
         shapes = {
@@ -159,7 +160,7 @@ class TablePolicy:
 
     def _locate(self, observations: Any) -> tuple[Any, Any, Any]:
         """(block, state, living), each (N,), of integer observations."""
-        x = _finite(observations, self._names)
+        x = _finite(observations, self._names)[:, : len(self._sizes)]  # a table knows no belief
         levels = np.rint(x).astype(np.int64)
         if not np.array_equal(levels, x) or (levels < 0).any() or (levels >= self._sizes).any():
             raise UserError(
@@ -230,7 +231,8 @@ class Bundle:
                 raise BundleError("cluster's file is missing", where=where, got=entry.file)
             journey = self.journey(name)
             for what, got, expected in (
-                ("observation", manifest.observation, list(journey.encoding.names)),
+                ("observation", manifest.observation, list(journey.encoding.levels)),
+                ("belief", entry.belief, list(journey.encoding.beliefs)),
                 ("actions", manifest.actions, [a.key for a in journey.actions]),
             ):
                 if got != expected:

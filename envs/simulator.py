@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from envs.advance import start_state
+from envs.belief import after_close, after_day, closed_day
 from envs.compiled import compiled, inlined, parallel
 from envs.day import OUTCOMES, sample_day
 from envs.journey import Journey
@@ -117,6 +118,19 @@ def _step_many(
     return illegal
 
 
+@parallel
+def _believe(
+    m: Any, chances: Any, before: Any, actions: Any, outcomes: Any, beliefs: Any, observations: Any
+) -> None:
+    """Beliefs (N, P) after a day, and as the last entries of the observations."""
+    for i in numba.prange(len(beliefs)):
+        state, action = load_state(before[i]), _WIDE(actions[i])
+        weights, outcome = np.empty(beliefs.shape[1]), outcomes[i].astype(np.int64)
+        after_day(m, chances, state, action, outcome, beliefs[i], weights)
+        after_close(m, chances, closed_day(m, state, action, outcome), outcome, beliefs[i], weights)
+        observations[i, observations.shape[1] - beliefs.shape[1] :] = beliefs[i]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """What one day did to N customers; arrays are reused by the next step."""
@@ -131,7 +145,8 @@ class Simulator:
     """N customers of one cluster, a day a step.
 
     `states` (N, 12) int16, `observations` (N, F) float32 and `legal` (N,) int64 bits always
-    describe the coming decision and are updated in place.
+    describe the coming decision and are updated in place; so do `beliefs` (N, P), which have no
+    column where the cluster has no hidden types.
     """
 
     def __init__(self, journey: Journey, customers: int, seed: int, first_customer: int = 0) -> None:
@@ -150,6 +165,8 @@ class Simulator:
         self._start_consents = np.cumsum(journey.start_consents)
         self._shares = np.cumsum(journey.shares)
         self._source = journey.encoding.source
+        self._chances = np.stack([packed.chance for packed in journey.packed])
+        self.beliefs = np.zeros((customers, len(journey.encoding.beliefs)))
         self.reset()
 
     def reset(self, who: Any = None, customers: Any = None) -> None:
@@ -162,11 +179,14 @@ class Simulator:
             self.journey.machine, self._start_stages, self._start_consents, self._shares, self.seed,
             who, self.customers, self.states, self.persona, self._source, self.observations, self.legal,
         )  # fmt: skip
+        if self.beliefs.shape[1]:
+            self.beliefs[who] = self.journey.shares
+            self.observations[who, len(self._source) :] = self.journey.shares
 
     def step(self, actions: Any) -> Outcomes:
         """One day under `actions` (N,); raises `ValueError` on an illegal action."""
         actions = np.asarray(actions, dtype=np.int64)
-        illegal = 0
+        illegal, before = 0, self.states.copy() if self.beliefs.shape[1] else self.states
         for which, packed in enumerate(self.journey.packed):
             columns = (
                 packed.machine, packed.chance, packed.price, which, self.seed, self.customers,
@@ -177,5 +197,10 @@ class Simulator:
             illegal += step(*columns)
         if illegal:
             raise ValueError(f"{illegal} illegal actions: choose among the bits of `legal`")
+        if self.beliefs.shape[1]:
+            _believe(
+                self.journey.machine, self._chances, before, actions, self._outcomes, self.beliefs,
+                self.observations,
+            )  # fmt: skip
         churned = self.states[:, 0] == self.journey.rules.churned
         return Outcomes(self._rewards, churned, self._outcomes, self._values)

@@ -36,7 +36,7 @@ class Choice:
 def choose(held: Held, cluster: str, live: Live, mask: LiveMask, u: float) -> Choice:
     """Sample a legal action; a policy that cannot answer means wait, never a guess."""
     journey = held.journey(cluster)
-    observation = journey.encoding.encode(live.state)[None]  # (1, F)
+    observation = held.fold_of(cluster).observe(live)[None]  # (1, F)
     legal = unpack(mask.bits, len(journey.actions))[None]  # (1, A)
     manifest = held.bundle.manifest
     numbers = tuple(np.flatnonzero(legal[0]).tolist())

@@ -47,12 +47,13 @@ def timeline(connection: Connection, customer_id: str, cursor: str | None, limit
 def state(connection: Connection, held: Held, customer_id: str, as_of: dt.datetime | None) -> CustomerState:
     """Where the customer stands, by name."""
     who, moment = _find(connection, customer_id), as_of or now()
-    known, _ = readable(held.fold, ledger.timeline(connection, who))
-    live = at(held.fold, [event for event in known if event.occurred_at <= moment], moment)
     cluster = ledger.assigned_cluster(connection, who.customer_id, held.sha256) or assign_cluster(
         held.bundle.scenario, ledger.attributes_of(connection, who.customer_id)
     )
-    encoding = held.journey(cluster).encoding
+    fold = held.fold_of(cluster)
+    known, _ = readable(fold, ledger.timeline(connection, who))
+    live = at(fold, [event for event in known if event.occurred_at <= moment], moment)
+    encoding = fold.journey.encoding
     return CustomerState(
         customer_id=customer_id,
         cluster=cluster,
@@ -60,7 +61,7 @@ def state(connection: Connection, held: Held, customer_id: str, as_of: dt.dateti
         local_date=live.date.isoformat(),
         components=describe(held.journey(cluster), live.state),
         levels={name: int(level) for name, level in live.state._asdict().items()},
-        observation=dict(zip(encoding.names, encoding.encode(live.state).tolist(), strict=True)),
+        observation=dict(zip(encoding.names, fold.observe(live).tolist(), strict=True)),
     )
 
 

@@ -47,7 +47,7 @@ def work_out(
 ) -> Worked:
     """The whole decision as a function of what is known; the same inputs, the same answer."""
     journey = held.journey(cluster)
-    standing = stand(held.fold, evidence, moment)
+    standing = stand(held.fold_of(cluster), evidence, moment)
     occasion = Occasion(
         moment=moment,
         replies_only=request.purpose == "service",

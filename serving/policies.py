@@ -28,11 +28,18 @@ class Held:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.name, self.version, self.sha256 = bundle.manifest.name, bundle.manifest.version, bundle.sha256
+        self._folds: dict[str, Fold] = {}
 
     @cached_property
     def fold(self) -> Fold:
         """Events to states; the fold's constants belong to the scenario, not to a cluster."""
-        return Fold(self.journey(self.cluster_names[0]))
+        return self.fold_of(self.cluster_names[0])
+
+    def fold_of(self, cluster: str) -> Fold:
+        """The same fold with the cluster's belief over hidden types, where it has any."""
+        if cluster not in self._folds:
+            self._folds[cluster] = Fold(self.journey(cluster))
+        return self._folds[cluster]
 
     @property
     def cluster_names(self) -> tuple[str, ...]:

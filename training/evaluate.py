@@ -65,7 +65,7 @@ def _require_same_layout(bundle: Bundle, scenario: Scenario) -> None:
             "the bundle's cluster is not in it", where=scenario.name, got=lost[0], expected=", ".join(known)
         )
     journey = compile_journey(scenario, next(iter(bundle.manifest.clusters)))
-    mine, theirs = list(journey.encoding.names), bundle.manifest.observation
+    mine, theirs = list(journey.encoding.levels), bundle.manifest.observation
     if mine != theirs or journey.encoding.sizes != bundle.journey(journey.cluster.name).encoding.sizes:
         raise BundleError("made for another observation", where=where, got=theirs, expected=str(mine))
     actions = [a.key for a in journey.actions]
@@ -160,6 +160,9 @@ def on_log(bundle: Bundle, logged: LoggedCustomers, options: LogOptions) -> dict
 
     Raises `GateError` where not even one decision at a time can be estimated.
     """
+    for name in bundle.manifest.clusters:
+        if bundle.journey(name).encoding.beliefs:
+            raise GateError(f"cluster {name} mixes hidden types: a log's rows do not carry its belief")
     journeys = journeys_of(bundle, logged.sample(options.customer_days, options.seed), options.discount)
     panel, scenario = journeys.panel, bundle.scenario
     slopes = panel.features.shape[2] * panel.count

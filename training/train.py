@@ -185,7 +185,7 @@ def manifest(
         scenario_hash=scenario.digest(),
         objective=objective,
         learner=config.learner,
-        observation=list(journey.encoding.names),
+        observation=list(journey.encoding.levels),
         actions=[a.key for a in journey.actions],
         exploration=config.exploration,
         clusters={o.cluster: o.entry for o in outcomes},

@@ -79,7 +79,7 @@ def test_a_simulated_day_is_the_day_of_the_slow_twin(name: str, cluster: str, ti
             where[i] = lived.after, persona
             state = notation.write(lived.after)
             assert State(*simulator.states[i].tolist()) == state
-            assert (simulator.observations[i] == encoding.encode(state)).all()
+            assert (simulator.observations[i] == encoding.encode(state, simulator.beliefs[i])).all()
             assert happened(outcomes.outcomes[i], scenario) == set(lived.happened)
             allowed = [judge.fold.legal(lived.after, action) for action in judge.actions]
             assert unpack(simulator.legal[i], len(judge.actions)).tolist() == allowed

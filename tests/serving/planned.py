@@ -38,6 +38,7 @@ def write_planned_bundle(
             optimum=optimum,
             value=evaluate_policy(kernel, solution.actions, journey.weights()).value,
             value_error=1e-6,
+            belief=list(journey.encoding.beliefs),
             parity=_parity(TablePolicy(files[name], journey, name), kernel),
         )
         paths[cluster.name] = {
@@ -49,7 +50,7 @@ def write_planned_bundle(
         scenario_hash=scenario.digest(),
         objective=scenario.default_objective,
         learner="planner",
-        observation=list(journey.encoding.names),
+        observation=list(journey.encoding.levels),
         actions=[action.key for action in journey.actions],
         exploration=exploration,
         clusters=entries,
