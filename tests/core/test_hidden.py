@@ -150,7 +150,8 @@ def test_a_rollouts_interval_holds_the_exact_value_of_a_policy_that_ignores_the_
     error = (found.high - found.low) / 2 / 1.959964
     # 4 standard errors: one false alarm in 16,000; the cut leaves out less than 1e-4 of the value
     assert abs(found.mean - exact) < 4.0 * error + 1e-4 * abs(exact)
-    assert (samples <= shipped.from_start(shipped.values)).all()  # nobody does better for not knowing
+    told = shipped.from_start(shipped.values)
+    assert (samples <= told + 1e-6).all()  # nobody does better for not knowing
 
 
 def test_the_belief_is_worth_having_and_qmdp_never_asks(shipped: Hidden) -> None:
