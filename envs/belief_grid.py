@@ -38,7 +38,7 @@ def belief_grid(points: int) -> Any:
 
 
 @compiled
-def _place(grid: Any, b: float) -> int:
+def _place(grid: Any, b: float) -> Any:
     """The grid interval that holds a belief."""
     return min(max(np.searchsorted(grid, b) - 1, 0), len(grid) - 2)
 

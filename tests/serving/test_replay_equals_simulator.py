@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def hidden(tiny: Scenario) -> Scenario:
     return Scenario.model_validate({**body, "name": "hidden"})
 
 
-SCENARIOS = {"tiny": lambda tiny: tiny, "rich": rich, "hidden": hidden}
+SCENARIOS: dict[str, Callable[[Scenario], Scenario]] = {"tiny": lambda tiny: tiny, "rich": rich, "hidden": hidden}
 
 
 @pytest.fixture(scope="module", params=sorted(SCENARIOS))
