@@ -74,7 +74,8 @@ def hidden(tiny: Scenario) -> Scenario:
     return Scenario.model_validate({**body, "name": "hidden"})
 
 
-SCENARIOS: dict[str, Callable[[Scenario], Scenario]] = {"tiny": lambda tiny: tiny, "rich": rich, "hidden": hidden}
+Maker = Callable[[Scenario], Scenario]
+SCENARIOS: dict[str, Maker] = {"tiny": lambda tiny: tiny, "rich": rich, "hidden": hidden}
 
 
 @pytest.fixture(scope="module", params=sorted(SCENARIOS))
