@@ -118,7 +118,8 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
 
 def _train_cluster(job: Job, report: Checkpoint) -> Outcome:
     journey = compile_journey(job.scenario, job.cluster)
-    problem = Problem(journey, job.objective, job.config.seed)
+    shared = None if job.folder is None else job.folder.parent
+    problem = Problem(journey, job.objective, job.config.seed, shared)
     report.judged = lambda point: _scored(problem, point)
     learner = learner_module(job.config.learner)
     learned: Learned = learner.learn(problem, settings_of(job.config), report)
@@ -171,6 +172,7 @@ def _record(problem: Problem, learned: Learned, exported: Exported, seconds: flo
         "file": "table" if isinstance(learned.policy, Table) else "network",
         "train_seconds": seconds,
         "samples": learned.samples,
+        "notes": learned.notes,
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,6 +34,7 @@ class Problem:
     journey: Journey
     objective: str
     seed: int
+    shared: Path | None = None  # a folder that the jobs of a run have in common
 
     @cached_property
     def weights(self) -> Any:
@@ -127,6 +129,7 @@ class Learned:
     policy: PolicyNetwork | Table
     samples: int = 0  # customer-days simulated
     shown_beside: dict[str, Any] = field(default_factory=dict)  # policies (M, S), not baselines
+    notes: dict[str, Any] = field(default_factory=dict)  # what else the run's document should say
 
 
 class Learner(Protocol):

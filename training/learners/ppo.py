@@ -8,6 +8,7 @@ learning rate that falls to zero. Each is a setting. The network is the served o
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, cast
 
@@ -18,6 +19,7 @@ from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from envs.relaxation import expected_rewards, greedy_policy, potential
@@ -79,26 +81,37 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
 
 def agent(problem: Problem, settings: Settings) -> CutPPO:
     """The learner before its first day."""
-    discount = problem.journey.scenario.discount
-    days = max(round(settings.horizon / (1.0 - discount)), 2)
+    journey = problem.journey
+    env = training_env(problem, settings)
+    return agent_in(env, settings, journey.encoding.sizes, journey.scenario.discount, problem.seed)
+
+
+def training_env(problem: Problem, settings: Settings) -> TrainEnv:
+    """The cluster's customers, paid and scaled as these settings say."""
+    days = max(round(settings.horizon / (1.0 - problem.journey.scenario.discount)), 2)
     env = TrainEnv(problem.journey, reward_model(problem, settings), settings.customers, days, problem.seed)
     env.calibrate(settings.return_size, days, problem.seed)
+    return env
+
+
+def agent_in(env: VecEnv, settings: Settings, sizes: Sequence[int], discount: float, seed: int) -> CutPPO:
+    """The learner before its first day in `env`, whose observation has these sizes."""
     model = CutPPO(
         MaskedPolicy,
         env,
         learning_rate=lambda left: settings.learning_rate * left,
         n_steps=settings.steps,
-        batch_size=min(settings.batch, settings.customers * settings.steps),
+        batch_size=min(settings.batch, env.num_envs * settings.steps),
         n_epochs=settings.epochs,
         gamma=discount,
         gae_lambda=settings.gae_lambda,
         clip_range=settings.clip,
         ent_coef=settings.entropy,
-        seed=problem.seed,
+        seed=seed,
         device="cpu",
         policy_kwargs={
             "features_extractor_class": OneHotFeatures,
-            "features_extractor_kwargs": {"sizes": problem.journey.encoding.sizes},
+            "features_extractor_kwargs": {"sizes": sizes},
             "net_arch": {"pi": settings.hidden, "vf": settings.hidden},
             "activation_fn": nn.ReLU,
             "optimizer_kwargs": {"eps": 1e-5, "fused": True},
@@ -134,7 +147,7 @@ def shaping_potential(problem: Problem, settings: Settings) -> Any:
 class OneHotFeatures(BaseFeaturesExtractor):
     """The network's fixed first layer."""
 
-    def __init__(self, observation_space: Any, sizes: tuple[int, ...]) -> None:
+    def __init__(self, observation_space: Any, sizes: Sequence[int]) -> None:
         layer = OneHot(sizes)
         super().__init__(observation_space, layer.width)
         self.layer = layer
@@ -236,13 +249,17 @@ class Watcher(BaseCallback):
     def _on_step(self) -> bool:
         return True
 
+    def network(self, model: CutPPO) -> PolicyNetwork:
+        """What would be served if learning stopped here."""
+        return served_network(self._problem, model, self._settings)
+
     def _on_rollout_start(self) -> None:
         model = cast(CutPPO, self.model)
         self._report.offer(lambda: state_of(model, self))
         model.ent_coef = self._settings.entropy_at(1.0 - model._current_progress_remaining)
         if self.updates % self._settings.judged_every == 0:
             began = time.perf_counter()
-            value = network_value(self._problem, served_network(self._problem, model, self._settings))
+            value = network_value(self._problem, self.network(model))
             self.judging += time.perf_counter() - began
             self._report(
                 Point(

@@ -1,0 +1,231 @@
+"""One network for all clusters, then fine-tuned for the clusters where its score falls short.
+
+The pooled network is trained once a run, by the first job that needs it, and shared in the run's
+folder; a job without a folder trains its own, which is the same. Fine-tuning begins at the pooled
+weights. With `compare` a network of the cluster alone is learned from as many samples, the best
+of the three is exported, and the run's document says which won. PPO itself is `ppo.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from envs.journey import compile_journey
+from envs.relaxation import greedy_policy
+from envs.scenario import Strict
+from training.checkpoint import read_state, write_state
+from training.judge import bounds
+from training.learner import Learned, Point, Problem, Report
+from training.learners.ppo import (
+    CutPPO,
+    Positive,
+    Watcher,
+    agent_in,
+    network_value,
+    served_network,
+    shaping_potential,
+    training_env,
+)
+from training.learners.ppo import Settings as Recipe
+from training.learners.ppo import learn as learn_alone
+from training.network import PolicyNetwork, single_threaded
+from training.pooled import PooledEnv, fold_cluster, load_layers, pooled_sizes
+
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Settings(Strict):
+    """How a cluster's samples are spent; `ppo` is the recipe of every stage."""
+
+    ppo: Recipe = Recipe()  # its `samples` are a cluster's in all
+    pooled_share: Share = 0.6  # of the samples; the rest fine-tunes the clusters that fall short
+    floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.99  # of the exact score
+    fine_tune_rate: Positive = 1e-3  # first learning rate, falls linearly to 0
+    fine_tune_entropy: Annotated[float, Field(ge=0.0)] = 0.02
+    compare: bool = True  # also learn from the cluster alone, and take the best
+
+
+class Stage:
+    """A part of a job: its progress is a part of the job's, and it begins anew when interrupted.
+
+    Every stage is deterministic, so the result is the same; only time is lost.
+    """
+
+    def __init__(self, report: Report, first: float, last: float, before: int = 0) -> None:
+        self._report, self._first, self._last, self._before = report, first, last, before
+
+    def __call__(self, point: Point) -> None:
+        """Pass it on, on the job's scale."""
+        share = self._first + (self._last - self._first) * point.share
+        self._report(Point(share, self._before + point.samples, point.seconds, point.metrics))
+
+    def saved(self) -> dict[str, Any] | None:
+        """Never."""
+        return None
+
+    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+        """An occasion to stop, with nothing to keep."""
+        self._report.offer(dict)
+
+
+def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
+    """Pool, fine-tune where needed, compare, keep the best."""
+    single_threaded()
+    stages = [0.0, 0.5, 0.7, 1.0] if settings.compare else [0.0, 0.7, 1.0, 1.0]
+    weights = pooled_weights(problem, settings, Stage(report, stages[0], stages[1]))
+    networks = {"pooled": network_of(problem, settings, weights["policy"])}
+    spent = {"pooled": int(weights["samples"])}
+    if score_of(problem, networks["pooled"]) < settings.floor and settings.pooled_share < 1.0:
+        stage = Stage(report, stages[1], stages[2], spent["pooled"])
+        networks["fine_tuned"], spent["fine_tuned"] = fine_tuned(problem, settings, weights, stage)
+    if settings.compare:
+        stage = Stage(report, stages[2], stages[3], sum(spent.values()))
+        alone = learn_alone(problem, settings.ppo, stage)
+        if isinstance(alone.policy, PolicyNetwork):
+            networks["per_cluster"], spent["per_cluster"] = alone.policy, alone.samples
+    scores = {name: score_of(problem, network) for name, network in networks.items()}
+    won = max(scores, key=lambda name: scores[name])
+    beside = {name: greedy_actions(problem, network) for name, network in networks.items()}
+    phi = shaping_potential(problem, settings.ppo)
+    if phi is not None:
+        beside["potential_greedy"] = greedy_policy(problem.kernel, problem.weights, phi)
+    why = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    notes = {"won": won, "why": f"exact scores: {why}; fine-tuned below {settings.floor:g}", "samples": spent}
+    return Learned(networks[won], sum(spent.values()), beside, notes)
+
+
+def score_of(problem: Problem, network: PolicyNetwork) -> float:
+    """Exact score of a network's greedy policy; a value where the score is undefined."""
+    value = network_value(problem, network)
+    score = bounds(problem).score(value)
+    return value if score is None else score
+
+
+def greedy_actions(problem: Problem, network: PolicyNetwork) -> Any:
+    """(M, S) int8."""
+    with torch.no_grad():
+        logits = network.logits(torch.from_numpy(problem.observations)).numpy()
+    greedy = np.where(problem.legal, logits, -np.inf).argmax(axis=1)
+    return greedy.astype(np.int8).reshape(problem.blocks, -1)
+
+
+def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> dict[str, Any]:
+    """This cluster's part of the pooled network: folded trunks, the reward scale, its samples."""
+    name = problem.journey.cluster.name
+    if problem.shared is None:
+        return train_pooled(problem, settings, report)[name]
+    scenario = problem.journey.scenario.digest()
+    key = f"{scenario} {problem.objective} {problem.seed} {settings.model_dump_json()}"
+    path = problem.shared / f"pooled-{sha256(key.encode()).hexdigest()[:16]}.pt"
+    with _alone(path.with_suffix(".lock"), report):
+        if not path.exists():
+            write_state(path, train_pooled(problem, settings, report))
+        found: dict[str, Any] = read_state(path)[name]
+    return found
+
+
+@contextmanager
+def _alone(path: Path, report: Stage) -> Iterator[None]:
+    """One job at a time; the others wait, and may be stopped while they do."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                report.offer(dict)
+                time.sleep(0.5)
+        yield
+
+
+def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[str, Any]:
+    """Train one network on all clusters of the scenario; by cluster what `pooled_weights` gives."""
+    scenario = problem.journey.scenario
+    problems = [
+        Problem(compile_journey(scenario, c.name), problem.objective, problem.seed) for c in scenario.clusters
+    ]
+    sizes, clusters = pooled_sizes(problems), len(problems)
+    each = round(settings.ppo.samples * settings.pooled_share)
+    customers = max(settings.ppo.customers // clusters, 1)
+    recipe = settings.ppo.model_copy(update={"samples": each * clusters, "customers": customers})
+    members = [training_env(p, recipe) for p in problems]
+    model = agent_in(PooledEnv(members), recipe, sizes, scenario.discount, problem.seed)
+    own = [c.name for c in scenario.clusters].index(problem.journey.cluster.name)
+    model.learn(recipe.samples, PooledWatcher(problem, recipe, report, sizes, own))
+    samples = model.num_timesteps // clusters
+    return {
+        p.journey.cluster.name: trunks(model, sizes, number) | {"scale": env.scale, "samples": samples}
+        for number, (p, env) in enumerate(zip(problems, members, strict=True))
+    }
+
+
+def trunks(model: CutPPO, sizes: list[int], cluster: int) -> dict[str, Any]:
+    """Layers of the cluster's policy and value trunks, heads last."""
+    extractor, heads = model.policy.mlp_extractor, (model.policy.action_net, model.policy.value_net)
+    folded = [fold_cluster(trunk, sizes, cluster) for trunk in (extractor.policy_net, extractor.value_net)]
+    policy, value = (
+        [*layers, {k: v.clone() for k, v in head.state_dict().items()}]
+        for layers, head in zip(folded, heads, strict=True)
+    )
+    return {"policy": policy, "value": value}
+
+
+class PooledWatcher(Watcher):
+    """Reports the score of the job's own cluster."""
+
+    def __init__(
+        self, problem: Problem, settings: Recipe, report: Report, sizes: list[int], cluster: int
+    ) -> None:
+        super().__init__(problem, settings, report)
+        self._sizes, self._cluster = sizes, cluster
+
+    def network(self, model: CutPPO) -> PolicyNetwork:
+        """The cluster's part of the pooled network."""
+        layers = trunks(model, self._sizes, self._cluster)["policy"]
+        return _network(self._problem, self._settings, layers)
+
+
+def network_of(problem: Problem, settings: Settings, layers: list[dict[str, Any]]) -> PolicyNetwork:
+    """The served network with these policy layers."""
+    return _network(problem, settings.ppo, layers)
+
+
+def _network(problem: Problem, settings: Recipe, layers: list[dict[str, Any]]) -> PolicyNetwork:
+    encoding = problem.journey.encoding
+    network = PolicyNetwork(encoding.sizes, len(problem.journey.actions), settings.hidden)
+    load_layers(network.policy, layers)
+    return network
+
+
+def fine_tuned(
+    problem: Problem, settings: Settings, weights: dict[str, Any], report: Stage
+) -> tuple[PolicyNetwork, int]:
+    """Go on from the pooled weights on this cluster alone; the network and its samples."""
+    samples = max(round(settings.ppo.samples * (1.0 - settings.pooled_share)), 1)
+    changes = {
+        "samples": samples,
+        "learning_rate": settings.fine_tune_rate,
+        "entropy": settings.fine_tune_entropy,
+    }
+    recipe = settings.ppo.model_copy(update=changes)
+    env = training_env(problem, recipe)
+    env.scale = weights["scale"]  # the value trunk was learned on it
+    model = agent_in(
+        env, recipe, problem.journey.encoding.sizes, problem.journey.scenario.discount, problem.seed
+    )
+    extractor = model.policy.mlp_extractor
+    load_layers([*extractor.policy_net, model.policy.action_net], weights["policy"])
+    load_layers([*extractor.value_net, model.policy.value_net], weights["value"])
+    model.learn(samples, Watcher(problem, recipe, report))
+    return served_network(problem, model, recipe), int(model.num_timesteps)
