@@ -48,7 +48,7 @@ ARMS = ("pooled", "fine_tuned", "per_cluster")
 def main() -> None:
     """Make the seeds that are missing, then draw them."""
     parser = argparse.ArgumentParser(description="pooled, fine-tuned or per cluster")
-    parser.add_argument("--samples", type=int, default=250_000, help="customer-days a cluster")
+    parser.add_argument("--samples", type=int, default=150_000, help="customer-days a cluster")
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     numba.set_num_threads(1)

@@ -13,6 +13,7 @@ from envs.errors import ConfigError, Interrupted
 from envs.journey import compile_journey
 from envs.scenario import Scenario
 from training.checkpoint import Unsaved
+from training.cluster_run import Job, train_cluster
 from training.judge import value_of
 from training.learner import Learned, Problem
 from training.learners import pooled
@@ -20,6 +21,7 @@ from training.learners.pooled import Settings, learn, network_of, train_pooled, 
 from training.learners.ppo import CutPPO, agent_in, network_value, training_env
 from training.network import PolicyNetwork
 from training.pooled import PooledEnv, pooled_sizes
+from training.run_config import RunConfig
 
 SMALL = Settings.model_validate(
     {"ppo": {"samples": 8_192, "customers": 64, "steps": 16, "batch": 256, "hidden": [16, 16]}}
@@ -139,6 +141,22 @@ def weights_of(made: Learned) -> list[torch.Tensor]:
     """The policy trunk."""
     assert isinstance(made.policy, PolicyNetwork)
     return list(made.policy.policy.parameters())
+
+
+def test_the_document_of_a_run_says_which_won_and_why(
+    tiny: Scenario, tiny_path: Path, tmp_path: Path
+) -> None:
+    settings = SMALL.model_copy(update={"compare": False}).model_dump(mode="json")
+    config = RunConfig(learner="pooled", settings=settings, scenario=str(tiny_path), tracking="off")
+    job = Job(config, tiny, "wary", "lifetime_value", folder=tmp_path / "wary")
+    record = train_cluster(job).record
+    won = record["notes"]["won"]
+    assert f"{won} {record['score']:.4f}" in record["notes"]["why"]
+    assert record["score"] == max(
+        record["shown_beside"][name]["score"] for name in record["notes"]["samples"]
+    )
+    assert list(tmp_path.glob("pooled-*.pt"))
+    assert train_cluster(job).record == record  # read back from the folder
 
 
 def test_an_interrupt_stops_a_stage(wary: Problem) -> None:
