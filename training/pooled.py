@@ -105,7 +105,8 @@ def fold_cluster(trunk: nn.Sequential, sizes: Sequence[int], cluster: int) -> li
     weight, row = first["weight"], entries - clusters + cluster
     kept = [*range(entries - clusters), *range(entries, weight.shape[1])]
     folded = {"weight": weight[:, kept].clone(), "bias": first["bias"] + weight[:, row]}
-    return [folded, *({k: v.clone() for k, v in layer.state_dict().items()} for layer in trunk[1:])]
+    others = list(trunk)[1:]
+    return [folded, *({k: v.clone() for k, v in layer.state_dict().items()} for layer in others)]
 
 
 def load_layers(trunk: Sequence[nn.Module] | nn.Sequential, layers: Sequence[dict[str, Any]]) -> None:

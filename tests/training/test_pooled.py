@@ -59,7 +59,7 @@ def test_the_folded_network_gives_the_pooled_networks_logits(
     seen = problem.observations
     numbered = torch.from_numpy(np.column_stack([seen, np.full(len(seen), number, np.float32)]))
     with torch.no_grad():
-        features = model.policy.extract_features(numbered)
+        features: Any = model.policy.extract_features(numbered)
         expected = model.policy.action_net(model.policy.mlp_extractor.forward_actor(features))
         found = folded.logits(torch.from_numpy(seen))
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-4)  # logits here are of size 100
@@ -75,11 +75,13 @@ def test_pooled_customers_live_the_days_they_would_live_in_their_own_cluster(
     for _ in range(40):
         masks = env.action_masks()
         actions = np.where(masks, random.random(masks.shape), -1.0).argmax(axis=1)
-        observations, rewards, dones, infos = env.step(actions)
+        env.step_async(actions)
+        observations, rewards, dones, infos = env.step_wait()
         ended += int(dones.sum())
         for k, member in enumerate(alone):
             own = slice(64 * k, 64 * (k + 1))
-            expected = member.step(actions[own])
+            member.step_async(actions[own])
+            expected = member.step_wait()
             assert (observations[own, :-1] == expected[0]).all()
             assert (observations[own, -1] == k).all()
             assert (rewards[own] == expected[1]).all()

@@ -123,7 +123,8 @@ def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> dict[
     """This cluster's part of the pooled network: folded trunks, the reward scale, its samples."""
     name = problem.journey.cluster.name
     if problem.shared is None:
-        return train_pooled(problem, settings, report)[name]
+        own: dict[str, Any] = train_pooled(problem, settings, report)[name]
+        return own
     scenario = problem.journey.scenario.digest()
     key = f"{scenario} {problem.objective} {problem.seed} {settings.model_dump_json()}"
     path = problem.shared / f"pooled-{sha256(key.encode()).hexdigest()[:16]}.pt"
