@@ -20,8 +20,8 @@ starbucks: .venv/.train  ## the real log, from raw files to a served decision (J
 test: .venv/.dev  ## every test that needs Python only, on two cores
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-test-services: .venv/.dev  ## the tests that need a database server (Debian: postgresql)
-	$(INSTALL) '.[dev,postgres]'
+test-services: .venv/.dev  ## the tests that need a database server (Debian: postgresql) or Ray
+	$(INSTALL) '.[dev,postgres,ray]'
 	$(BIN)/pytest -m services
 
 proof: .venv/.dev  ## the long statistical studies, resumable, one row a finished cell

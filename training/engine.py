@@ -37,7 +37,7 @@ class Engine(Protocol):
 
 def train_all(jobs: Sequence[Job], workers: int, engine: str = "process") -> list[Outcome]:
     """Outcomes in the order of the jobs; the same whatever the engine and the number of workers."""
-    names = _names(jobs)
+    names = names_of(jobs)
     chosen = engine_module(engine)
     with progress() as bar, interruptible() as stop:
         tasks = {job.key: bar.add_task(names[job.key], total=1.0, note="") for job in jobs}
@@ -55,7 +55,7 @@ def note(point: Point) -> str:
     return " ".join([*shown, f"{point.samples:,} samples"])
 
 
-def _names(jobs: Sequence[Job]) -> dict[Key, str]:
+def names_of(jobs: Sequence[Job]) -> dict[Key, str]:
     """A short name for every job: cluster, and the seed and label where they tell jobs apart."""
     seeds = len({job.config.seed for job in jobs}) > 1
     names = {}

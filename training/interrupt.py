@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM as a wish: work goes on to the next point from which it can be resumed.
 
-The first signal only raises a flag, which long work looks at between its steps; the second one
+The first signal only raises a flag, which long work looks at between its steps; a later one
 interrupts at once. What is written on the way out is not decided here.
 """
 
@@ -10,24 +10,31 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_SECONDS = 1.0  # `timeout` and service managers signal a process and its group: one wish
 _NOTICE = b"journey: stopping at the next checkpoint; once more stops at once\n"
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Inside, the first signal makes the yielded function true; the second raises KeyboardInterrupt."""
+    """Inside, the first signal makes the yielded function true; a later one raises KeyboardInterrupt."""
     wanted = threading.Event()
+    first = 0.0
     if threading.current_thread() is not threading.main_thread():
         yield wanted.is_set  # only the main thread may handle signals
         return
 
     def ask(number: int, frame: Any) -> None:
+        nonlocal first
         if wanted.is_set():
-            raise KeyboardInterrupt
+            if time.monotonic() - first > SAME_SECONDS:
+                raise KeyboardInterrupt
+            return
+        first = time.monotonic()
         wanted.set()
         os.write(2, _NOTICE)  # a print could be interrupted by itself
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pty
@@ -18,6 +19,15 @@ from typing import Any
 import pytest
 
 from envs.cli import main
+from envs.errors import ConfigError
+from envs.scenario import Scenario
+from envs.scenario_file import load_scenario
+from training.cluster_run import Job, train_cluster
+from training.engine import names_of, note
+from training.interrupt import interruptible
+from training.learner import Point
+from training.learners import planner
+from training.run_config import RunConfig, load_run
 
 MAIN = "import sys; from envs.cli import main; sys.exit(main())"
 SETTINGS = "{samples: 64000, customers: 100, steps: 16, batch: 400, epochs: 2, judged_every: 5}"
@@ -131,6 +141,53 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_finished_cluster_is_not_trained_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_run(root / "configs" / "training" / "planner.yaml", tracking="off")
+    scenario = load_scenario(root / "configs" / "scenarios" / "tiny.yaml")
+    job = Job(config, scenario, "keen", "lifetime_value", folder=tmp_path)
+    trained = train_cluster(job)
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(planner, "learn", never)
+    told: list[Point] = []
+    kept = train_cluster(job, told.append)
+    assert kept == trained
+    assert told == trained.curve[-1:]
+    other = dataclasses.replace(job, cluster="wary")
+    with pytest.raises(ConfigError, match="another cluster"):
+        train_cluster(other)
+
+
+def test_one_wish_to_stop_may_come_twice_a_later_one_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible() as stop:
+        assert not stop()
+        for number in (signal.SIGTERM, signal.SIGTERM):  # to the process, and to its group
+            os.kill(os.getpid(), number)
+        assert stop()
+        monkeypatch.setattr("training.interrupt.SAME_SECONDS", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_progress_tells_the_score_first_and_jobs_apart(tiny: Scenario) -> None:
+    told = note(Point(0.5, 1_000, 1.0, {"value": 2.0, "score": 0.5}))
+    assert told == "score 0.5000 value 2 1,000 samples"
+    config = RunConfig(learner="planner", scenario="x")
+    jobs = [
+        Job(config.model_copy(update={"seed": seed}), tiny, "keen", "lifetime_value", label="trial 3")
+        for seed in (0, 1)
+    ]
+    assert list(names_of(jobs).values()) == ["trial 3 keen seed 0", "trial 3 keen seed 1"]
+    with pytest.raises(ValueError, match="give them labels"):
+        names_of([*jobs, jobs[0]])
 
 
 def test_only_the_run_that_was_begun_is_resumed(
