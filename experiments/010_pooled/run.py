@@ -3,8 +3,9 @@
     python experiments/010_pooled/run.py
 
 Arms of equal samples a cluster: `pooled` (all of them in one network), `fine_tuned` (a share of
-them pooled, the rest on the cluster alone) and `per_cluster`. `pooled_part` is where fine-tuning
-began. Scores are exact. Finished seeds are kept; a row belongs to a scenario and a recipe.
+them pooled, the rest on the cluster alone) and `per_cluster`; `same_updates` is `per_cluster` with
+as many customers a cluster as the pooled network has, so with as many rollouts. `pooled_part` is
+where fine-tuning began. Scores are exact. Finished seeds are kept; a row belongs to a scenario and a recipe.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ HERE = Path(__file__).resolve().parent
 SCENARIO = HERE.parents[1] / "configs" / "scenarios" / "omnichannel_retail.yaml"
 ROWS = HERE / "rows.csv"
 FIELDS = ("scenario_hash", "recipe", "cluster", "seed", "arm", "samples", "score", "seconds")
-ARMS = ("pooled", "fine_tuned", "per_cluster")
+ARMS = ("pooled", "fine_tuned", "per_cluster", "same_updates")
 
 
 def main() -> None:
@@ -73,9 +74,11 @@ def main() -> None:
 def run_arm(arm: str, problems: list[Problem], settings: Settings) -> list[dict[str, Any]]:
     """The rows of one arm, a cluster each; seconds are the arm's, shared equally."""
     began, report, out = time.perf_counter(), Stage(Unsaved(), 0.0, 1.0), []
-    if arm == "per_cluster":
+    if arm in ("per_cluster", "same_updates"):
+        customers = settings.ppo.customers // (len(problems) if arm == "same_updates" else 1)
+        recipe = settings.ppo.model_copy(update={"customers": customers})
         for problem in problems:
-            made = learn_alone(problem, settings.ppo, report)
+            made = learn_alone(problem, recipe, report)
             assert isinstance(made.policy, PolicyNetwork)
             out.append((arm, problem, made.policy, made.samples))
     else:
@@ -104,11 +107,11 @@ def draw(rows: list[dict[str, Any]], scenario: Scenario) -> None:
 
     figure, axis = plt.subplots(figsize=(7.0, 3.4))
     for offset, (arm, mark) in enumerate(
-        zip(("pooled", "pooled_part", "fine_tuned", "per_cluster"), "os^D", strict=True)
+        zip(("pooled", "pooled_part", "fine_tuned", "per_cluster", "same_updates"), "os^Dv", strict=True)
     ):
         for position, cluster in enumerate(scenario.clusters):
             scores = [float(r["score"]) for r in rows if r["arm"] == arm and r["cluster"] == cluster.name]
-            where = np.full(len(scores), position + 0.18 * (offset - 1.5))
+            where = np.full(len(scores), position + 0.15 * (offset - 2))
             axis.plot(
                 where,
                 scores,
