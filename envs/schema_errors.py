@@ -103,7 +103,7 @@ def _told(
         return error(f"{dotted(place)}: unknown key{', ' + advice if advice else ''}", hint=at)
     if kind == "missing":
         return error(f"{dotted(place)}: missing", hint=at)
-    name = problem["loc"][-1] == "[key]"
+    name = problem["loc"][-1:] == ("[key]",)
     expected = "a name" if name else _expected(kind, problem, model, key, raw)
     if name and kind == "string_pattern_mismatch":
         expected = EXPECTED[kind]

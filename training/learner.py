@@ -128,6 +128,7 @@ class Learned:
 
     policy: PolicyNetwork | Table
     samples: int = 0  # customer-days simulated
+    correction: PolicyNetwork | None = None  # of a prior's logits, where the table is made of both
     shown_beside: dict[str, Any] = field(default_factory=dict)  # policies (M, S), not baselines
     notes: dict[str, Any] = field(default_factory=dict)  # what else the run's document should say
 

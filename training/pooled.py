@@ -48,6 +48,10 @@ class PooledEnv(VecEnv):
         """(N, A) legal actions."""
         return np.concatenate([member.action_masks() for member in self.members])
 
+    def prior_logits(self) -> Any:
+        """(N, A) logits of every cluster's own prior."""
+        return np.concatenate([member.prior_logits() for member in self.members])
+
     def step_async(self, actions: Any) -> None:
         """Hand every cluster its own."""
         for member, own in zip(self.members, np.split(actions, self._ends[:-1]), strict=True):

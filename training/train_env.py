@@ -20,6 +20,7 @@ from envs.journey import Journey
 from envs.masks import unpack
 from envs.simulator import Simulator
 from envs.state import State
+from training.prior import uniform_prior
 
 CONSENT = State._fields.index("consent")
 
@@ -41,8 +42,9 @@ class TrainEnv(VecEnv):
     render_mode = None
 
     def __init__(
-        self, journey: Journey, rewards: RewardModel, customers: int, horizon_days: int, seed: int
-    ) -> None:
+        self, journey: Journey, rewards: RewardModel, customers: int, horizon_days: int, seed: int,
+        prior: Any = None, staggered: bool = True,
+    ) -> None:  # fmt: skip
         high = np.array(journey.encoding.sizes, dtype=np.float32)
         super().__init__(
             customers,
@@ -51,13 +53,14 @@ class TrainEnv(VecEnv):
         )
         self.journey, self.rewards, self.horizon_days = journey, rewards, horizon_days
         self.simulator = Simulator(journey, customers, seed)
+        self.prior = prior  # (M, S, A) logits, or None: every legal action alike
         self.scale = 1.0
         self.tick = 0
         self._next_customer = customers
         self._strides = np.asarray(journey.rules.strides)
         self._block = np.zeros(int(journey.rules.sizes[CONSENT]), dtype=np.int64)
         self._block[rewards.consents] = np.arange(len(rewards.consents))
-        self._clock = np.arange(customers) * horizon_days // customers
+        self._clock = np.arange(customers) * (horizon_days if staggered else 0) // customers
         self._actions: Any = None
 
     def reset(self) -> Any:
@@ -67,6 +70,13 @@ class TrainEnv(VecEnv):
     def action_masks(self) -> Any:
         """(N, A) legal actions."""
         return unpack(self.simulator.legal, len(self.journey.actions))
+
+    def prior_logits(self) -> Any:
+        """(N, A) float32 logits of the prior policy, hugely negative where illegal."""
+        if self.prior is None:
+            return uniform_prior(self.action_masks())
+        states = self.simulator.states
+        return self.prior[self._block[states[:, CONSENT]], states @ self._strides]
 
     def step_async(self, actions: Any) -> None:
         """Keep the actions for `step_wait`."""
@@ -121,14 +131,18 @@ class TrainEnv(VecEnv):
         return scaled
 
     def calibrate(self, target: float, days: int, seed: int) -> None:
-        """Choose `scale` so that discounted returns of random legal play have this size."""
+        """Choose `scale` so that discounted returns of the prior policy have this size.
+
+        What is learned is measured against the prior: near it, returns and their differences are
+        small, and would be lost among the value network's errors on any larger scale.
+        """
         random = np.random.default_rng(seed)
         total, factor = np.zeros(self.num_envs), 1.0
         alive = np.ones(self.num_envs, dtype=bool)
         self.scale = 1.0
         for _ in range(days):
-            odds = random.random((self.num_envs, len(self.journey.actions))) * self.action_masks()
-            self.step_async(odds.argmax(axis=1))
+            noise = random.gumbel(size=(self.num_envs, len(self.journey.actions)))
+            self.step_async((self.prior_logits() + noise).argmax(axis=1))  # a draw from the softmax
             _, rewards, over, _ = self.step_wait()
             total += factor * alive * rewards
             alive &= ~over

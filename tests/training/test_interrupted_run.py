@@ -56,8 +56,8 @@ def files(config: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
 
 def networks(out: Path) -> dict[str, bytes]:
     """The bundle's networks."""
-    found = {path.name: path.read_bytes() for path in (out / "bundle").glob("*.onnx")}
-    assert set(found) == {"keen.onnx", "wary.onnx"}
+    found = {path.name: path.read_bytes() for path in (out / "bundle").glob("*.npz")}
+    assert set(found) == {"keen.npz", "wary.npz"}
     return found
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from envs.policy import NetworkPolicy
+from envs.relaxation import greedy_policy
 from training.bundle_export import export
 from training.checkpoint import Unsaved
 from training.judge import answers, value_of
@@ -52,8 +54,8 @@ def test_the_same_seed_gives_the_same_network(keen: Problem) -> None:
     files = []
     for _ in range(2):
         learned = ppo.learn(keen, settings, quiet)
-        assert not isinstance(learned.policy, Table)
-        files.append([p.detach().numpy().copy() for p in learned.policy.policy.parameters()])
+        assert learned.correction is not None
+        files.append([p.detach().numpy().copy() for p in learned.correction.policy.parameters()])
     for one, other in zip(*files, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -62,12 +64,30 @@ def test_the_potentials_own_policy_is_shown_beside_what_was_learned(keen: Proble
     settings = ppo.Settings(samples=4_096, customers=64, steps=16, batch=256)
     learned = ppo.learn(keen, settings, quiet)
     assert value_of(keen, learned.shown_beside["potential_greedy"]) <= keen.solution.start_value(keen.kernel)
-    unshaped = ppo.learn(keen, settings.model_copy(update={"shaping": "none"}), quiet)
+    unshaped = ppo.learn(keen, settings.model_copy(update={"shaping": "none", "prior": "none"}), quiet)
     assert not unshaped.shown_beside
 
 
 def test_a_learned_file_never_chooses_an_illegal_action(keen: Problem) -> None:
-    settings = ppo.Settings(samples=4_096, customers=64, steps=16, batch=256)
+    settings = ppo.Settings(samples=4_096, customers=64, steps=16, batch=256, prior="none")
     exported = export(keen, ppo.learn(keen, settings, quiet), 0.05, 0.01)
     actions = answers(keen, NetworkPolicy(exported.content, keen.journey, "file"))[0].ravel()
     assert keen.legal[np.arange(keen.states), actions].all()
+
+
+def test_what_was_learned_is_never_worse_than_its_prior(wary: Problem) -> None:
+    settings = ppo.Settings(samples=16_384, customers=64, steps=16, batch=256)
+    learned = ppo.learn(wary, settings, quiet)
+    assert isinstance(learned.policy, Table)
+    value = value_of(wary, learned.policy.actions)
+    assert value >= value_of(wary, learned.shown_beside["potential_greedy"])
+    assert value >= value_of(wary, learned.shown_beside["whole_step"])
+
+
+def test_before_the_first_update_the_policy_is_its_prior(keen: Problem) -> None:
+    model = ppo.agent(keen, ppo.Settings(customers=64, steps=16, batch=256))
+    with torch.no_grad():  # no correction at all
+        model.policy.action_net.weight.zero_()
+    greedy = greedy_policy(keen.kernel, keen.weights, ppo.shaping_potential(keen, ppo.Settings()))
+    network = ppo.served_network(keen, model, ppo.Settings())
+    assert ppo.greedy_value(keen, network, model.env.prior) == pytest.approx(value_of(keen, greedy), abs=1e-12)

@@ -38,9 +38,10 @@ def interrupted(problem: Problem, path: Path, updates: int, settings: ppo.Settin
 
 
 def weights(learned: Learned) -> list[Any]:
-    """The policy trunk."""
-    assert not isinstance(learned.policy, Table)
-    return [p.detach().numpy().copy() for p in learned.policy.policy.parameters()]
+    """The policy trunk, of the policy or of its prior's correction."""
+    network = learned.correction if isinstance(learned.policy, Table) else learned.policy
+    assert network is not None
+    return [p.detach().numpy().copy() for p in network.policy.parameters()]
 
 
 @pytest.fixture(scope="module")

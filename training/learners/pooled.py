@@ -21,19 +21,18 @@ import torch
 from pydantic import Field
 
 from envs.journey import compile_journey
-from envs.relaxation import greedy_policy
 from envs.scenario import Strict
 from training.checkpoint import read_state, write_state
-from training.judge import bounds
-from training.learner import Learned, Point, Problem, Report
+from training.judge import bounds, value_of
+from training.learner import Learned, Point, Problem, Report, Table
 from training.learners.ppo import (
     CutPPO,
     Positive,
     Watcher,
     agent_in,
-    network_value,
+    finished,
+    logits_of,
     served_network,
-    shaping_potential,
     training_env,
 )
 from training.learners.ppo import Settings as Recipe
@@ -83,38 +82,45 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     single_threaded()
     stages = [0.0, 0.5, 0.7, 1.0] if settings.compare else [0.0, 0.7, 1.0, 1.0]
     weights = pooled_weights(problem, settings, Stage(report, stages[0], stages[1]))
-    networks = {"pooled": network_of(problem, settings, weights["policy"])}
-    spent = {"pooled": int(weights["samples"])}
-    if score_of(problem, networks["pooled"]) < settings.floor and settings.pooled_share < 1.0:
-        stage = Stage(report, stages[1], stages[2], spent["pooled"])
-        networks["fine_tuned"], spent["fine_tuned"] = fine_tuned(problem, settings, weights, stage)
+    prior = training_env(problem, settings.ppo).prior
+    pooled = network_of(problem, settings, weights["policy"])
+    found = {"pooled": finished(problem, settings.ppo, pooled, prior, int(weights["samples"]))}
+    if score_of(problem, found["pooled"]) < settings.floor and settings.pooled_share < 1.0:
+        stage = Stage(report, stages[1], stages[2], found["pooled"].samples)
+        network, samples = fine_tuned(problem, settings, weights, stage)
+        found["fine_tuned"] = finished(problem, settings.ppo, network, prior, samples)
     if settings.compare:
-        stage = Stage(report, stages[2], stages[3], sum(spent.values()))
-        alone = learn_alone(problem, settings.ppo, stage)
-        if isinstance(alone.policy, PolicyNetwork):
-            networks["per_cluster"], spent["per_cluster"] = alone.policy, alone.samples
-    scores = {name: score_of(problem, network) for name, network in networks.items()}
+        spent = sum(each.samples for each in found.values())
+        found["per_cluster"] = learn_alone(problem, settings.ppo, Stage(report, stages[2], stages[3], spent))
+    return best_of(problem, settings, found)
+
+
+def best_of(problem: Problem, settings: Settings, found: dict[str, Learned]) -> Learned:
+    """The best of the candidates by exact value, and why."""
+    scores = {name: score_of(problem, learned) for name, learned in found.items()}
     won = max(scores, key=lambda name: scores[name])
-    beside = {name: greedy_actions(problem, network) for name, network in networks.items()}
-    phi = shaping_potential(problem, settings.ppo)
-    if phi is not None:
-        beside["potential_greedy"] = greedy_policy(problem.kernel, problem.weights, phi)
+    beside = {name: greedy_actions(problem, learned) for name, learned in found.items()}
     why = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    spent = {name: learned.samples for name, learned in found.items()}
     notes = {"won": won, "why": f"exact scores: {why}; fine-tuned below {settings.floor:g}", "samples": spent}
-    return Learned(networks[won], sum(spent.values()), beside, notes)
+    best = found[won]
+    return Learned(
+        best.policy, sum(spent.values()), best.correction, best.shown_beside | beside, best.notes | notes
+    )
 
 
-def score_of(problem: Problem, network: PolicyNetwork) -> float:
-    """Exact score of a network's greedy policy; a value where the score is undefined."""
-    value = network_value(problem, network)
+def score_of(problem: Problem, learned: Learned) -> float:
+    """Exact score of a candidate's greedy policy; a value where the score is undefined."""
+    value = value_of(problem, greedy_actions(problem, learned))
     score = bounds(problem).score(value)
     return value if score is None else score
 
 
-def greedy_actions(problem: Problem, network: PolicyNetwork) -> Any:
+def greedy_actions(problem: Problem, learned: Learned) -> Any:
     """(M, S) int8."""
-    with torch.no_grad():
-        logits = network.logits(torch.from_numpy(problem.observations)).numpy()
+    if isinstance(learned.policy, Table):
+        return learned.policy.actions
+    logits = logits_of(problem, learned.policy)
     greedy = np.where(problem.legal, logits, -np.inf).argmax(axis=1)
     return greedy.astype(np.int8).reshape(problem.blocks, -1)
 
@@ -163,7 +169,7 @@ def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[st
     members = [training_env(p, recipe) for p in problems]
     model = agent_in(PooledEnv(members), recipe, sizes, scenario.discount, problem.seed)
     own = [c.name for c in scenario.clusters].index(problem.journey.cluster.name)
-    model.learn(recipe.samples, PooledWatcher(problem, recipe, report, sizes, own))
+    model.learn(recipe.samples, PooledWatcher(problem, recipe, report, sizes, own, members[own].prior))
     samples = model.num_timesteps // clusters
     return {
         p.journey.cluster.name: trunks(model, sizes, number) | {"scale": env.scale, "samples": samples}
@@ -186,9 +192,9 @@ class PooledWatcher(Watcher):
     """Reports the score of the job's own cluster."""
 
     def __init__(
-        self, problem: Problem, settings: Recipe, report: Report, sizes: list[int], cluster: int
+        self, problem: Problem, settings: Recipe, report: Report, sizes: list[int], cluster: int, prior: Any
     ) -> None:
-        super().__init__(problem, settings, report)
+        super().__init__(problem, settings, report, prior)
         self._sizes, self._cluster = sizes, cluster
 
     def network(self, model: CutPPO) -> PolicyNetwork:
@@ -228,5 +234,5 @@ def fine_tuned(
     extractor = model.policy.mlp_extractor
     load_layers([*extractor.policy_net, model.policy.action_net], weights["policy"])
     load_layers([*extractor.value_net, model.policy.value_net], weights["value"])
-    model.learn(samples, Watcher(problem, recipe, report))
+    model.learn(samples, Watcher(problem, recipe, report, env.prior))
     return served_network(problem, model, recipe), int(model.num_timesteps)

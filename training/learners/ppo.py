@@ -1,8 +1,9 @@
 """MaskablePPO (sb3-contrib) for one cluster, in the compiled simulator.
 
 What makes it reach the optimum: expected instead of sampled rewards, a relaxed optimum as a
-potential, huge batches with few epochs, staggered clocks, cuts bootstrapped all at once, and a
-learning rate that falls to zero. Each is a setting. The network is the served one.
+potential and its greedy policy as a prior, of which the network learns a correction; huge
+batches with few epochs, staggered clocks, returns on one scale, and a learning rate that falls
+to zero. Each is a setting; `experiments/004_ablations` shows what it is worth.
 """
 
 from __future__ import annotations
@@ -15,44 +16,52 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 import torch
 from pydantic import Field
-from sb3_contrib import MaskablePPO
-from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
+from torch import nn
 
 from envs.relaxation import expected_rewards, greedy_policy, potential
 from envs.scenario import Strict
-from training.learner import Learned, Point, Problem, Report
-from training.network import OneHot, PolicyNetwork, single_threaded
+from envs.solver import policy_values
+from training.judge import value_of
+from training.learner import Learned, Point, Problem, Report, Table
+from training.masked_ppo import CutPPO, OneHotFeatures, PriorPolicy
+from training.network import PolicyNetwork, single_threaded
 from training.ppo_state import restore, state_of
+from training.prior import line_search, potential_prior, uniform_prior
 from training.train_env import RewardModel, TrainEnv
 
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
-_ILLEGAL = -1e8  # a logit: its probability is exactly 0 in float32
 
 
 class Settings(Strict):
     """The recipe; findings of one question each are in `experiments/`."""
 
-    samples: Count = 2_500_000  # customer-days
+    samples: Count = 1_500_000  # customer-days
     rewards: Literal["expected", "sampled"] = "expected"
     shaping: Literal["relaxed", "relaxed_all", "none"] = "relaxed"
+    prior: Literal["potential", "none"] = "potential"  # corrected by the network; needs expected rewards
+    temperature: Positive = 0.1  # of the prior, in units of the best action's usual lead
+    staggered: bool = True  # customers' clocks; else all episodes are cut on the same day
     customers: Count = 512
     steps: Count = 32  # days between updates
     batch: Count = 1024
     epochs: Count = 4
     learning_rate: Positive = 3e-3  # falls linearly to 0
-    entropy: Annotated[float, Field(ge=0.0)] = 0.1  # falls with the square of the time left …
-    entropy_until: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7  # … to 0 at this share of the run
-    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    entropy: Annotated[float, Field(ge=0.0)] = 0.1  # −KL(π ‖ prior); falls with the square of …
+    entropy_until: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7  # … the time left, to 0 at this share
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
     clip: Positive = 0.2
     hidden: list[Annotated[int, Field(ge=4, le=1024)]] = [64, 64]
     horizon: Positive = 2.0  # days to a cut, in units of 1 / (1 − γ); bootstrapped, not an end
-    return_size: Positive = 2.0  # rewards are scaled so that returns are about this large
-    judged_every: Count = 16  # updates between points of the learning curve
+    return_size: Annotated[float, Field(ge=0.0)] = 2.0  # of the first policy, by a scale; 0: unscaled
+    judged_every: Count = 32  # updates between points of the learning curve
+
+    @property
+    def corrects(self) -> bool:
+        """Whether there is a prior: it is a table of expected rewards."""
+        return self.prior == "potential" and self.rewards == "expected"
 
     def entropy_at(self, share: float) -> float:
         """The bonus after this share of the run.
@@ -67,37 +76,57 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Simulate, update, repeat."""
     single_threaded()
     model = agent(problem, settings)
-    watcher = Watcher(problem, settings, report)
+    prior = cast(TrainEnv, model.env).prior
+    watcher = Watcher(problem, settings, report, prior)
     saved = report.saved()
     if saved is not None:
         restore(model, watcher, saved)
     model.learn(settings.samples - model.num_timesteps, watcher, reset_num_timesteps=saved is None)
+    network = served_network(problem, model, settings)
+    return finished(problem, settings, network, prior, int(model.num_timesteps))
+
+
+def finished(
+    problem: Problem, settings: Settings, network: PolicyNetwork, prior: Any, samples: int
+) -> Learned:
+    """The learned policy: the network, or a prior (M, S, A) and its correction as one table."""
     beside = {}
     phi = shaping_potential(problem, settings)
     if phi is not None:
         beside["potential_greedy"] = greedy_policy(problem.kernel, problem.weights, phi)
-    return Learned(served_network(problem, model, settings), int(model.num_timesteps), beside)
+    if prior is None:
+        return Learned(network, samples, shown_beside=beside)
+    correction = logits_of(problem, network).reshape(prior.shape)
+    step = line_search(problem, prior, correction)
+    beside["whole_step"] = (prior + correction).argmax(axis=2).astype(np.int8)
+    table = Table(step.actions, policy_values(problem.kernel, step.actions, problem.weights))
+    return Learned(table, samples, network, beside, {"step": step.size})
 
 
 def agent(problem: Problem, settings: Settings) -> CutPPO:
     """The learner before its first day."""
-    journey = problem.journey
-    env = training_env(problem, settings)
+    journey, env = problem.journey, training_env(problem, settings)
     return agent_in(env, settings, journey.encoding.sizes, journey.scenario.discount, problem.seed)
 
 
 def training_env(problem: Problem, settings: Settings) -> TrainEnv:
-    """The cluster's customers, paid and scaled as these settings say."""
+    """The cluster's customers, paid and scaled as these settings say, with the prior."""
     days = max(round(settings.horizon / (1.0 - problem.journey.scenario.discount)), 2)
-    env = TrainEnv(problem.journey, reward_model(problem, settings), settings.customers, days, problem.seed)
-    env.calibrate(settings.return_size, days, problem.seed)
+    rewards, prior = reward_model(problem, settings), None
+    if settings.corrects:
+        prior = potential_prior(problem, rewards.expected, settings.temperature)
+    env = TrainEnv(
+        problem.journey, rewards, settings.customers, days, problem.seed, prior, settings.staggered
+    )
+    if settings.return_size > 0.0:
+        env.calibrate(settings.return_size, days, problem.seed)
     return env
 
 
 def agent_in(env: VecEnv, settings: Settings, sizes: Sequence[int], discount: float, seed: int) -> CutPPO:
     """The learner before its first day in `env`, whose observation has these sizes."""
     model = CutPPO(
-        MaskedPolicy,
+        PriorPolicy,
         env,
         learning_rate=lambda left: settings.learning_rate * left,
         n_steps=settings.steps,
@@ -144,106 +173,12 @@ def shaping_potential(problem: Problem, settings: Settings) -> Any:
     return potential(problem.kernel, problem.weights, problem.service_only, every)
 
 
-class OneHotFeatures(BaseFeaturesExtractor):
-    """The network's fixed first layer."""
-
-    def __init__(self, observation_space: Any, sizes: Sequence[int]) -> None:
-        layer = OneHot(sizes)
-        super().__init__(observation_space, layer.width)
-        self.layer = layer
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """(N, F) → (N, D)."""
-        out: Tensor = self.layer(observations)
-        return out
-
-
-class MaskedPolicy(MaskableActorCriticPolicy):
-    """The library's policy with one masked log-softmax where its distribution takes five."""
-
-    def forward(
-        self, obs: Tensor, deterministic: bool = False, action_masks: Any = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions (N,), values (N, 1) and log-probabilities (N,)."""
-        features = self._features(obs)
-        logs = self._logs(features, action_masks)
-        if deterministic:
-            actions = logs.argmax(dim=1)
-        else:  # the largest of p / Exp(1) is a draw from p
-            actions = (logs.exp() / torch.empty_like(logs).exponential_()).argmax(dim=1)
-        values = self.value_net(self.mlp_extractor.forward_critic(features))
-        return actions, values, logs.gather(1, actions[:, None]).squeeze(1)
-
-    def evaluate_actions(
-        self, obs: Tensor, actions: Tensor, action_masks: Any = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Values (N, 1), log-probabilities (N,) of `actions`, and entropies (N,)."""
-        features = self._features(obs)
-        logs = self._logs(features, action_masks)
-        values = self.value_net(self.mlp_extractor.forward_critic(features))
-        entropy = -(logs.exp() * logs).sum(dim=1)
-        return values, logs.gather(1, actions[:, None]).squeeze(1), entropy
-
-    def _features(self, obs: Tensor) -> Tensor:
-        return cast(Tensor, self.extract_features(obs))  # one extractor for both trunks
-
-    def _logs(self, features: Tensor, masks: Any) -> Tensor:
-        logits = self.action_net(self.mlp_extractor.forward_actor(features))
-        if masks is not None:
-            logits = logits.masked_fill(torch.as_tensor(masks) < 0.5, _ILLEGAL)
-        return torch.log_softmax(logits, dim=1)
-
-
-class CutPPO(MaskablePPO):
-    """MaskablePPO whose rollouts bootstrap all cut customers of a day in one call."""
-
-    def collect_rollouts(
-        self, env: Any, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int,
-        use_masking: bool = True,
-    ) -> bool:  # fmt: skip
-        """Fill the buffer with `n_rollout_steps` days of every customer."""
-        self.policy.set_training_mode(False)
-        rollout_buffer.reset()
-        callback.on_rollout_start()
-        dones = self._last_episode_starts
-        for _ in range(n_rollout_steps):
-            masks = env.action_masks()
-            with torch.no_grad():
-                observation = torch.from_numpy(self._last_obs)
-                actions, values, logs = self.policy(observation, action_masks=masks)
-            chosen = actions.numpy()
-            following, rewards, dones, infos = env.step(chosen)
-            self.num_timesteps += env.num_envs
-            if not callback.on_step():
-                return False
-            self._bootstrap(rewards, infos)
-            rollout_buffer.add(
-                self._last_obs, chosen.reshape(-1, 1), rewards, self._last_episode_starts, values, logs,
-                action_masks=masks,
-            )  # fmt: skip
-            self._last_obs, self._last_episode_starts = following, dones
-        with torch.no_grad():
-            values = self.policy.predict_values(torch.from_numpy(self._last_obs))
-        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
-        callback.on_rollout_end()
-        return True
-
-    def _bootstrap(self, rewards: Any, infos: list[dict[str, Any]]) -> None:
-        """Add γV(x') in place where an episode was cut, not ended."""
-        cut = [i for i, info in enumerate(infos) if info]
-        if cut:
-            last = np.stack([infos[i]["terminal_observation"] for i in cut])
-            with torch.no_grad():
-                values = self.policy.predict_values(torch.from_numpy(last))
-            rewards[cut] += self.gamma * values.numpy().ravel()
-
-
 class Watcher(BaseCallback):
     """Lowers the entropy bonus, and reports the exact score as it grows."""
 
-    def __init__(self, problem: Problem, settings: Settings, report: Report) -> None:
+    def __init__(self, problem: Problem, settings: Settings, report: Report, prior: Any = None) -> None:
         super().__init__()
-        self._problem, self._settings, self._report = problem, settings, report
+        self._problem, self._settings, self._report, self._prior = problem, settings, report, prior
         self.updates, self.judging, self.began = 0, 0.0, time.perf_counter()
 
     def _on_step(self) -> bool:
@@ -259,7 +194,7 @@ class Watcher(BaseCallback):
         model.ent_coef = self._settings.entropy_at(1.0 - model._current_progress_remaining)
         if self.updates % self._settings.judged_every == 0:
             began = time.perf_counter()
-            value = network_value(self._problem, self.network(model))
+            value = greedy_value(self._problem, self.network(model), self._prior)
             self.judging += time.perf_counter() - began
             self._report(
                 Point(
@@ -282,11 +217,15 @@ def served_network(problem: Problem, model: CutPPO, settings: Settings) -> Polic
     return network
 
 
-def network_value(problem: Problem, network: PolicyNetwork) -> float:
-    """Exact value from d0 of a network's greedy policy."""
-    from training.judge import value_of
-
+def logits_of(problem: Problem, network: PolicyNetwork) -> Any:
+    """(M·S, A) logits in every state, before masks."""
     with torch.no_grad():
-        logits = network.logits(torch.from_numpy(problem.observations)).numpy()
-    greedy = np.where(problem.legal, logits, -np.inf).argmax(axis=1).astype(np.int8)
+        return network.logits(torch.from_numpy(problem.observations)).numpy()
+
+
+def greedy_value(problem: Problem, network: PolicyNetwork, prior: Any = None) -> float:
+    """Exact value from d0 of the greedy policy of a network, or of a prior (M, S, A) it corrects."""
+    logits = logits_of(problem, network)
+    base = uniform_prior(problem.legal) if prior is None else prior.reshape(logits.shape)
+    greedy = (base + logits).argmax(axis=1).astype(np.int8)
     return value_of(problem, greedy.reshape(problem.blocks, -1))
