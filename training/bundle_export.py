@@ -34,8 +34,17 @@ class Exported:
     known: References
 
 
-def export(problem: Problem, learned: Learned, exploration: float, regret_share: float) -> Exported:
-    """Write, read back, judge; `regret_share` of V* − J0 is the largest gap explored."""
+def export(
+    problem: Problem,
+    learned: Learned,
+    exploration: float,
+    regret_share: float,
+    known: References | None = None,
+) -> Exported:
+    """Write, read back, judge; `regret_share` of V* − J0 is the largest gap explored.
+
+    `known` saves computing the reference values where the caller has them.
+    """
     cluster = problem.journey.cluster.name
     if isinstance(learned.policy, Table):
         name, content = f"{cluster}.npz", to_npz(problem, learned.policy)
@@ -43,7 +52,7 @@ def export(problem: Problem, learned: Learned, exploration: float, regret_share:
     else:
         name, content = f"{cluster}.onnx", network_file(problem, learned.policy)
         policy = NetworkPolicy(content, problem.journey, name)
-    known = references(problem)
+    known = known or references(problem)
     max_regret = regret_share * max(known.room, 0.0)
     verdict = judge(problem, policy, known, exploration, max_regret)
     entry = ClusterEntry(

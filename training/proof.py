@@ -1,149 +1,146 @@
 """`make proof`: how close every policy comes to the optimum, one row a finished cell.
 
-A cell is a scenario, a cluster and a learner. Finished cells whose scenario, run config and
-seed are unchanged are not run again, so the study can be interrupted and resumed. The rows
-are committed; `make test` checks that they belong to the scenarios as they are.
+A cell is a scenario, a cluster, a run config and a seed. Finished cells whose scenario and
+config are unchanged are not run again, so the study can be interrupted and resumed. The rows
+are committed; `make test` checks that they belong to the scenarios as they are, and what they
+claim together (`proof_claims.py`).
 """
 
 from __future__ import annotations
 
-import csv
+import multiprocessing as mp
 import sys
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
 
-from envs.output import tracked
+from envs.references import References
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
-from training.cluster_run import Job, train_cluster
+from training.proof_rows import ROOT, Cell, Key, read_rows, write_rows
 from training.run_config import RunConfig, load_run
 
-ROOT = Path(__file__).resolve().parent.parent
-ROWS = ROOT / "experiments" / "002_scores" / "scores.csv"
-SCENARIOS = ("tiny", "omnichannel_retail", "subscription_telecom", "retail_bank")
-LEARNERS = ("planner", "ppo")
-FLOOR = {"planner": 1.0 - 1e-6, "ppo": 0.97}  # of the score
-GAP = 0.01  # of |V*|, where the score is null
+STUDIED = {  # fully observed shipped scenarios, and the cluster of each that gets ten seeds
+    "tiny": "wary",
+    "omnichannel_retail": "early_adopter",
+    "subscription_telecom": "heavy_user",
+    "retail_bank": "young",
+    "capped": "occasional",
+}
+SEEDS = {"planner": (1, 1), "distilled": (10, 3), "ppo": (10, 3)}  # of the studied cluster, of the others
+WORKERS = 2
+
+_known: dict[tuple[str, str], References] = {}  # of a worker: baselines do not depend on the seed
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One row: exact figures of the exported file's greedy policy under `lifetime_value`."""
+class Wanted:
+    """A cell there should be."""
 
-    scenario: str
+    run: str
+    config: RunConfig
+    scenario: Scenario
     cluster: str
-    learner: str
-    seed: int
-    scenario_hash: str
-    run_hash: str
-    optimum: float
-    service_only: float
-    best_baseline: str
-    best_baseline_value: float
-    value: float
-    score: float | None
-    score_served: float | None
-    edge: float | None
-    potential_greedy: float | None  # value of the shaping potential's own greedy policy
-    train_seconds: float
-    samples: int
-    command: str
 
     @property
-    def key(self) -> tuple[str, str, str, int, str, str]:
-        """What makes a cell the same cell."""
-        return self.scenario, self.cluster, self.learner, self.seed, self.scenario_hash, self.run_hash
-
-    @property
-    def passes(self) -> bool:
-        """Whether the cell meets its threshold."""
-        if self.score is None:
-            return self.optimum - self.value <= GAP * abs(self.optimum)
-        return self.score >= FLOOR[self.learner]
+    def key(self) -> Key:
+        """The key of its row."""
+        hashes = self.scenario.digest(), self.config.digest()
+        return self.scenario.name, self.cluster, self.run, self.config.seed, *hashes
 
 
-def wanted(names: tuple[str, ...] = SCENARIOS) -> list[tuple[RunConfig, Scenario, str]]:
-    """Every cell there should be: run config, scenario, cluster."""
-    out = []
-    for name in names:
-        path = Path("configs") / "scenarios" / f"{name}.yaml"
-        scenario = load_scenario(ROOT / path)
-        for learner in LEARNERS:
-            run = ROOT / "configs" / "training" / f"{learner}.yaml"
-            config = load_run(run, scenario=str(path), tracking="off", objective="lifetime_value")
-            out += [(config, scenario, cluster.name) for cluster in scenario.clusters]
-    return out
+def wanted() -> Iterator[Wanted]:
+    """Every cell there should be, the first seeds first."""
+    scenarios = {n: load_scenario(ROOT / "configs" / "scenarios" / f"{n}.yaml") for n in STUDIED}
+    for seed in range(max(most for most, _ in SEEDS.values())):
+        for run, (most, few) in SEEDS.items():
+            for name, scenario in scenarios.items():
+                config = load_run(
+                    ROOT / "configs" / "training" / f"{run}.yaml",
+                    scenario=f"configs/scenarios/{name}.yaml", tracking="off",
+                    objective="lifetime_value", seed=seed,
+                )  # fmt: skip
+                for cluster in scenario.clusters:
+                    if seed < (most if cluster.name == STUDIED[name] else few):
+                        yield Wanted(run, config, scenario, cluster.name)
 
 
-def identity(config: RunConfig, scenario: Scenario, cluster: str) -> tuple[str, str, str, int, str, str]:
-    """The key a finished cell of these would have."""
-    learner = config.learner
-    return scenario.name, cluster, learner, config.seed, scenario.digest(), config.digest()
+def run_cell(cell: Wanted) -> Cell:
+    """Train, export, read back and judge one cell; single-threaded."""
+    import numba
+    from threadpoolctl import threadpool_limits
+
+    numba.set_num_threads(1)
+    with threadpool_limits(1):
+        return _run_cell(cell)
 
 
-def read_rows(path: Path = ROWS) -> list[Cell]:
-    """The finished cells."""
-    if not path.exists():
-        return []
-    kinds = {f.name: str(f.type) for f in fields(Cell)}
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Cell(**{k: _parsed(v, kinds[k]) for k, v in row.items()})  # type: ignore[arg-type]
-            for row in csv.DictReader(file)
-        ]
+def _run_cell(cell: Wanted) -> Cell:
+    from envs.journey import compile_journey
+    from training.bundle_export import export
+    from training.checkpoint import Unsaved
+    from training.judge import references, value_of
+    from training.learner import Problem
+    from training.run_config import learner_module, settings_of
 
-
-def _parsed(text: str, kind: str) -> str | int | float | None:
-    if kind.startswith("float"):
-        return float(text) if text else None
-    return int(text) if kind == "int" else text
-
-
-def write_rows(rows: list[Cell], path: Path = ROWS) -> None:
-    """All rows, in the order of scenario, cluster and learner."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = sorted(rows, key=lambda r: (SCENARIOS.index(r.scenario), r.cluster, r.learner))
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Cell)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: "" if v is None else v for k, v in asdict(row).items()} for row in rows)
-    part.replace(path)
-
-
-def run_cell(config: RunConfig, scenario: Scenario, cluster: str) -> Cell:
-    """Train and judge one cell."""
-    record = train_cluster(Job(config, scenario, cluster, "lifetime_value")).record
-    command = (
-        f"journey train configs/training/{config.learner}.yaml --scenario {config.scenario} "
-        f"--cluster {cluster} --objective lifetime_value --seed {config.seed}"
-    )
-    best = record["best_baseline"]
-    kept = ("optimum", "service_only", "value", "score", "score_served", "edge", "train_seconds", "samples")
+    config, scenario, cluster = cell.config, cell.scenario, cell.cluster
+    journey = compile_journey(scenario, cluster)
+    place = (scenario.digest(), cluster)
+    if place not in _known:  # judged once: the same for every seed and learner
+        _known[place] = references(Problem(journey, "lifetime_value", 0))
+    problem = Problem(journey, "lifetime_value", config.seed)
+    learner = learner_module(config.learner)
+    wall, cpu = time.perf_counter(), time.process_time()
+    learned = learner.learn(problem, settings_of(config), Unsaved(lambda point: None))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    known = _known[place]
+    exported = export(problem, learned, config.exploration, config.max_regret, known)
+    beside = {name: value_of(problem, policy) for name, policy in learned.shown_beside.items()}
+    verdict, best = exported.verdict, known.best
     return Cell(
-        scenario=scenario.name, cluster=cluster, learner=config.learner, seed=config.seed,
-        scenario_hash=scenario.digest(), run_hash=config.digest(), best_baseline=best["name"],
-        best_baseline_value=best["value"], command=command,
-        potential_greedy=record["shown_beside"].get("potential_greedy", {}).get("value"),
-        **{k: record[k] for k in kept},
+        *cell.key, known.optimum, known.service_only, *best,
+        verdict.value, verdict.score, verdict.score_served, verdict.edge,
+        beside.get("potential_greedy"), beside.get("whole_step"), learned.notes.get("step"),
+        wall, cpu, learned.samples, command(cell),
     )  # fmt: skip
 
 
-def main(names: list[str]) -> int:
-    """Run what is missing; 1 when a cell misses its threshold."""
-    cells = wanted(tuple(names) or SCENARIOS)
-    keys = {identity(*cell) for cell in wanted()}
-    rows = [row for row in read_rows() if row.key in keys]
-    done = {row.key for row in rows}
-    missing = [cell for cell in cells if identity(*cell) not in done]
+def command(cell: Wanted) -> str:
+    """What gives the same policy by hand."""
+    return (
+        f"journey train configs/training/{cell.run}.yaml --scenario {cell.config.scenario} "
+        f"--cluster {cell.cluster} --objective lifetime_value --seed {cell.config.seed}"
+    )
+
+
+def main(chosen: list[str]) -> int:
+    """Run what is missing, of the chosen run configs or of all; 1 when a claim does not hold."""
+    from training.proof_claims import claims
+
+    cells = list(wanted())
+    keys = {cell.key for cell in cells}
+    rows: dict[Any, Cell] = {row.key: row for row in read_rows() if row.key in keys}
+    missing = [c for c in cells if c.key not in rows and (not chosen or c.run in chosen)]
     print(f"{len(missing)} of {len(cells)} cells to run", file=sys.stderr)
-    for config, scenario, cluster in tracked(missing, "proof"):
-        row = run_cell(config, scenario, cluster)
-        others = [r for r in read_rows() if r.key in keys and r.key != row.key]
-        write_rows([*others, row])
-        mark = "" if row.passes else "  below its threshold"
-        print(f"{scenario.name} {cluster} {config.learner}: score {row.score}{mark}", flush=True)
-    return 0 if all(row.passes for row in read_rows()) else 1
+    with ProcessPoolExecutor(WORKERS, mp.get_context("spawn")) as pool:
+        try:
+            for future in as_completed([pool.submit(run_cell, cell) for cell in missing]):
+                row = future.result()
+                rows[row.key] = row
+                write_rows(list(rows.values()))
+                told = f"{row.scenario} {row.cluster} {row.run} seed {row.seed}"
+                score = "no score" if row.score is None else f"score {row.score:.5f}"
+                print(f"{told}: {score}, {row.cpu_seconds:.0f} s", flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            return 130
+    failed = [claim for claim in claims(list(rows.values())) if not claim.holds]
+    for claim in failed:
+        print(claim, file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
