@@ -167,7 +167,6 @@ def _record(problem: Problem, learned: Learned, exported: Exported, seconds: flo
         "agreement": verdict.agreement,
         "baselines": known.baselines,
         "shown_beside": {k: {"value": v, "score": known.score(v)} for k, v in beside.items()},
-        "notes": learned.notes,
         "components": verdict.components,
         "share": problem.journey.cluster.share,
         "file": "table" if isinstance(learned.policy, Table) else "network",

@@ -73,7 +73,7 @@ def best_run(config: SweepConfig, best: FrozenTrial, out: Path) -> Path:
 def draw(table: Sequence[Mapping[str, Any]], importance: Mapping[str, float], path: Path) -> Path:
     """Which settings move the score, and how the search went."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    names = list(reversed(importance))
+    names = list(importance)[::-1]
     left.barh(names, [importance[name] for name in names], color="tab:blue")
     for place, name in enumerate(names):
         left.text(importance[name] + 0.01, place, f"{importance[name]:.2f}", va="center", fontsize=8)

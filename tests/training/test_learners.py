@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -85,9 +87,10 @@ def test_what_was_learned_is_never_worse_than_its_prior(wary: Problem) -> None:
 
 
 def test_before_the_first_update_the_policy_is_its_prior(keen: Problem) -> None:
-    model = ppo.agent(keen, ppo.Settings(customers=64, steps=16, batch=256))
+    model: Any = ppo.agent(keen, ppo.Settings(customers=64, steps=16, batch=256))
     with torch.no_grad():  # no correction at all
         model.policy.action_net.weight.zero_()
     greedy = greedy_policy(keen.kernel, keen.weights, ppo.shaping_potential(keen, ppo.Settings()))
     network = ppo.served_network(keen, model, ppo.Settings())
-    assert ppo.greedy_value(keen, network, model.env.prior) == pytest.approx(value_of(keen, greedy), abs=1e-12)
+    value = ppo.greedy_value(keen, network, model.env.prior)
+    assert value == pytest.approx(value_of(keen, greedy), abs=1e-12)

@@ -15,11 +15,11 @@ from envs.scenario import Scenario
 from training.checkpoint import Unsaved
 from training.cluster_run import Job, train_cluster
 from training.judge import value_of
-from training.learner import Learned, Problem
+from training.learner import Learned, Problem, Table
 from training.learners import pooled
 from training.learners.pooled import Settings, learn, network_of, train_pooled, trunks
-from training.learners.ppo import CutPPO, agent_in, network_value, training_env
-from training.network import PolicyNetwork
+from training.learners.ppo import agent_in, training_env
+from training.masked_ppo import CutPPO
 from training.pooled import PooledEnv, pooled_sizes
 from training.run_config import RunConfig
 
@@ -100,11 +100,11 @@ def learned_once(problem: Problem) -> Learned:
 
 def test_the_best_of_pooled_fine_tuned_and_alone_is_exported_and_named(wary: Problem) -> None:
     made = learned_once(wary)
-    assert isinstance(made.policy, PolicyNetwork)
+    assert isinstance(made.policy, Table)
     values = {name: value_of(wary, policy) for name, policy in made.shown_beside.items()}
-    assert set(values) == {"pooled", "fine_tuned", "per_cluster", "potential_greedy"}
+    assert set(values) == {"pooled", "fine_tuned", "per_cluster", "potential_greedy", "whole_step"}
     rivals = {name: values[name] for name in ("pooled", "fine_tuned", "per_cluster")}
-    assert network_value(wary, made.policy) == max(rivals.values()) == values[made.notes["won"]]
+    assert value_of(wary, made.policy.actions) == max(rivals.values()) == values[made.notes["won"]]
     spent = made.notes["samples"]
     assert made.samples == sum(spent.values())
     rollout = 64 * 16  # each stage ends with a whole rollout
@@ -115,7 +115,7 @@ def test_a_cluster_above_the_floor_is_not_fine_tuned(wary: Problem) -> None:
     low = SMALL.model_copy(update={"floor": 0.0, "compare": False, "pooled_share": 1.0})
     made = learn(wary, low, Unsaved())
     assert made.notes["won"] == "pooled"
-    assert set(made.shown_beside) == {"pooled", "potential_greedy"}
+    assert set(made.shown_beside) == {"pooled", "potential_greedy", "whole_step"}
 
 
 def test_jobs_of_a_run_share_one_pooled_network_and_it_is_the_one_each_would_train(
@@ -141,8 +141,8 @@ def test_jobs_of_a_run_share_one_pooled_network_and_it_is_the_one_each_would_tra
 
 def weights_of(made: Learned) -> list[torch.Tensor]:
     """The policy trunk."""
-    assert isinstance(made.policy, PolicyNetwork)
-    return list(made.policy.policy.parameters())
+    assert made.correction is not None
+    return list(made.correction.policy.parameters())
 
 
 def test_the_document_of_a_run_says_which_won_and_why(

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from envs.journey import compile_journey
@@ -26,7 +25,6 @@ from training.checkpoint import read_state, write_state
 from training.judge import bounds, value_of
 from training.learner import Learned, Point, Problem, Report, Table
 from training.learners.ppo import (
-    CutPPO,
     Positive,
     Watcher,
     agent_in,
@@ -37,6 +35,7 @@ from training.learners.ppo import (
 )
 from training.learners.ppo import Settings as Recipe
 from training.learners.ppo import learn as learn_alone
+from training.masked_ppo import CutPPO
 from training.network import PolicyNetwork, single_threaded
 from training.pooled import PooledEnv, fold_cluster, load_layers, pooled_sizes
 
