@@ -17,6 +17,7 @@ from envs.baselines import baselines, business_rules, service_only
 from envs.compiled import compiled
 from envs.document import did_you_mean
 from envs.errors import UserError
+from envs.hidden import mean_journey
 from envs.journey import Journey
 from envs.kernel import Kernel, build_kernel
 from envs.masks import unpack
@@ -88,8 +89,11 @@ def _random_legal(journey: Journey) -> Decider:
 
 
 def _table(journey: Journey, name: str) -> Decider:
-    """A baseline as the solver knows it: actions (M, S) or probabilities (M, S, A)."""
-    kernel = build_kernel(journey)
+    """A baseline as the solver knows it: actions (M, S) or probabilities (M, S, A).
+
+    Where a cluster mixes hidden types, what has to be planned is planned on their mean model.
+    """
+    kernel = build_kernel(mean_journey(journey) if len(journey.personas) > 1 else journey)
     policy = _policy(kernel, name)
     strides = np.asarray(journey.rules.strides)
     block = np.full(int(journey.rules.sizes[5]), -1)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from envs.baselines import service_only
+from envs.errors import ScenarioError
 from envs.journey import Journey
 from envs.kernel import Kernel, build_kernel, start_distribution
 from envs.model import Tables
@@ -129,3 +130,15 @@ def mean_journey(journey: Journey) -> Journey:
 def persona_journey(journey: Journey, persona: int) -> Journey:
     """The journey of a customer known to be of one persona."""
     return replace(journey, personas=(journey.personas[persona],), shares=np.ones(1))
+
+
+def refuse_hidden(journey: Journey) -> None:
+    """Raise `ScenarioError` where a cluster mixes hidden types: one exact kernel would be a wrong one."""
+    if len(journey.personas) > 1:
+        raise ScenarioError(
+            "hidden types have no exact optimum",
+            where=f"clusters.{journey.cluster.name}.personas",
+            got=", ".join(journey.persona_names),
+            expected="a cluster without personas",
+            hint="envs/belief_grid.py bounds it; experiments/005_personas learns on its belief",
+        )

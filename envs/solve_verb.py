@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from envs.errors import UserError
+from envs.hidden import refuse_hidden
 from envs.journey import compile_journey
 from envs.kernel import Kernel, build_kernel
 from envs.output import emit, table, tracked
@@ -50,7 +51,9 @@ def solve(
 def solve_cluster(scenario: Scenario, cluster: str, objective: str) -> dict[str, Any]:
     """One cluster's row of design §8's document, without a learner."""
     started = time.perf_counter()
-    kernel = build_kernel(compile_journey(scenario, cluster))
+    journey = compile_journey(scenario, cluster)
+    refuse_hidden(journey)
+    kernel = build_kernel(journey)
     weights = kernel.journey.weights(objective)
     solution = solve_kernel(kernel, weights)
     seconds = time.perf_counter() - started

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from envs.baselines import service_only
+from envs.hidden import refuse_hidden
 from envs.journey import Journey
 from envs.kernel import Kernel, build_kernel, legal_masks, state_observations
 from envs.scenario import Strict
@@ -43,7 +44,8 @@ class Problem:
 
     @cached_property
     def kernel(self) -> Kernel:
-        """The exact model; raises `ScenarioError` where it is too large."""
+        """The exact model; raises `ScenarioError` where it is too large, or types are hidden."""
+        refuse_hidden(self.journey)
         return build_kernel(self.journey)
 
     @cached_property

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from envs.belief_grid import GridBounds, grid_bounds
+from envs.deciders import deciders
+from envs.errors import ScenarioError
 from envs.hidden import Hidden, mean_journey
 from envs.hidden_branches import Branches, event_branches
 from envs.hidden_rollouts import interval, qmdp, rollout_values, table
@@ -15,6 +17,8 @@ from envs.journey import compile_journey
 from envs.kernel import Kernel
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
+from envs.simulator import Simulator
+from envs.solve_verb import solve_cluster
 
 START = 0  # an engagement and fatigue of 0: the micro journey's first state
 
@@ -174,3 +178,15 @@ def test_the_mean_model_of_equal_types_is_their_model(tiny: Scenario) -> None:
     journey = compile_journey(Scenario.model_validate(body), "keen")
     for mean, own in zip(mean_journey(journey).tables, journey.personas[0], strict=True):
         np.testing.assert_allclose(mean, own, rtol=1e-15)
+
+
+def test_verbs_that_need_one_exact_model_refuse_hidden_types_with_the_place(shipped: Hidden) -> None:
+    with pytest.raises(ScenarioError, match="clusters.everybody.personas"):
+        solve_cluster(shipped.journey.scenario, "everybody", "lifetime_value")
+
+
+def test_a_planned_baseline_of_hidden_types_is_planned_on_their_mean_model(shipped: Hidden) -> None:
+    simulator = Simulator(shipped.journey, 20, 0)
+    decide = deciders("business_rules:0.5+myopic:0.5")(shipped.journey)
+    chances = decide(simulator.states, simulator.observations, simulator.legal)
+    np.testing.assert_allclose(chances.sum(axis=1), 1.0)
