@@ -18,7 +18,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 from training.network import OneHot
-from training.prior import ILLEGAL
 
 
 class OneHotFeatures(BaseFeaturesExtractor):
@@ -36,15 +35,7 @@ class OneHotFeatures(BaseFeaturesExtractor):
 
 
 class PriorPolicy(MaskableActorCriticPolicy):
-    """The library's policy, relative to a prior; `action_masks` are the prior's logits (N, A).
-
-    With `residual` the network is a correction of the prior's logits; without, the prior only
-    forbids, and is what the policy is held near.
-    """
-
-    def __init__(self, *args: Any, residual: bool = True, **kwargs: Any) -> None:
-        self.residual = residual
-        super().__init__(*args, **kwargs)
+    """The library's policy as a correction of a prior; `action_masks` are its logits (N, A)."""
 
     def forward(
         self, obs: Tensor, deterministic: bool = False, action_masks: Any = None
@@ -77,8 +68,7 @@ class PriorPolicy(MaskableActorCriticPolicy):
 
     def _logs(self, features: Tensor, prior: Tensor) -> Tensor:
         logits = self.action_net(self.mlp_extractor.forward_actor(features))
-        added = prior if self.residual else torch.where(prior > 0.5 * ILLEGAL, 0.0, ILLEGAL)
-        return torch.log_softmax(logits + added, dim=1)
+        return torch.log_softmax(logits + prior, dim=1)
 
 
 class CutPPO(MaskablePPO):

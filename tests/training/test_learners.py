@@ -14,7 +14,8 @@ from training.bundle_export import export
 from training.checkpoint import Unsaved
 from training.judge import answers, value_of
 from training.learner import Learned, Point, Problem, Table
-from training.learners import distilled, planner, ppo
+from training.learners import coupled, distilled, planner, ppo, tuned
+from training.network import PolicyNetwork
 
 
 def finite(point: Point) -> None:
@@ -87,10 +88,40 @@ def test_what_was_learned_is_never_worse_than_its_prior(wary: Problem) -> None:
 
 
 def test_before_the_first_update_the_policy_is_its_prior(keen: Problem) -> None:
-    model: Any = ppo.agent(keen, ppo.Settings(customers=64, steps=16, batch=256))
+    settings = ppo.Settings(customers=64, steps=16, batch=256)
+    model: Any = ppo.agent(keen, settings, ppo.own_prior(keen, settings))
     with torch.no_grad():  # no correction at all
         model.policy.action_net.weight.zero_()
     greedy = greedy_policy(keen.kernel, keen.weights, ppo.shaping_potential(keen, ppo.Settings()))
     network = ppo.served_network(keen, model, ppo.Settings())
     value = ppo.greedy_value(keen, network, model.env.prior)
     assert value == pytest.approx(value_of(keen, greedy), abs=1e-12)
+
+
+def test_fine_tuning_is_never_worse_than_its_teacher(wary: Problem) -> None:
+    small = ppo.Settings(samples=8_192, customers=64, steps=16, batch=256, learning_rate=3e-2)
+    settings = tuned.Settings(teacher=distilled.Settings(steps=1), ppo=small)
+    learned = tuned.learn(wary, settings, quiet)
+    assert isinstance(learned.policy, Table)
+    taught = value_of(wary, learned.shown_beside["teacher"])
+    assert taught < wary.solution.start_value(wary.kernel)  # a single step teaches something wrong
+    assert value_of(wary, learned.policy.actions) >= taught
+
+
+def test_coupled_samples_alone_come_near_the_optimum(keen: Problem) -> None:
+    learned = coupled.learn(keen, coupled.Settings(visits=4_000_000, customers=512, steps=600), quiet)
+    assert score(keen, learned) >= 0.95
+
+
+def test_coupled_sampling_is_the_same_on_any_run(keen: Problem) -> None:
+    settings = coupled.Settings(visits=200_000, customers=256, steps=20)
+    one, other = (coupled.learn(keen, settings, quiet).policy for _ in range(2))
+    assert isinstance(one, PolicyNetwork)
+    assert isinstance(other, PolicyNetwork)
+    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("share", "epoch"), [(0.0, 0), (0.12, 0), (0.13, 1), (0.26, 2), (0.49, 2), (0.5, 3)])
+def test_epochs_double_and_the_last_is_half_of_the_run(share: float, epoch: int) -> None:
+    assert coupled.Settings(epochs=4).epoch_at(share) == epoch

@@ -18,7 +18,7 @@ from training.judge import value_of
 from training.learner import Learned, Problem, Table
 from training.learners import pooled
 from training.learners.pooled import Settings, learn, network_of, train_pooled, trunks
-from training.learners.ppo import agent_in, training_env
+from training.learners.ppo import agent_in, own_prior, training_env
 from training.masked_ppo import CutPPO
 from training.pooled import PooledEnv, pooled_sizes
 from training.run_config import RunConfig
@@ -37,7 +37,7 @@ def pair(keen: Problem, wary: Problem) -> list[Problem]:
 @pytest.fixture
 def env(pair: list[Problem]) -> PooledEnv:
     """Sixty-four customers of each."""
-    return PooledEnv([training_env(problem, SMALL.ppo) for problem in pair])
+    return PooledEnv([training_env(problem, SMALL.ppo, own_prior(problem, SMALL.ppo)) for problem in pair])
 
 
 def scrambled(env: PooledEnv, pair: list[Problem]) -> CutPPO:
@@ -70,7 +70,7 @@ def test_the_folded_network_gives_the_pooled_networks_logits(
 def test_pooled_customers_live_the_days_they_would_live_in_their_own_cluster(
     env: PooledEnv, pair: list[Problem]
 ) -> None:
-    alone = [training_env(problem, SMALL.ppo) for problem in pair]
+    alone = [training_env(problem, SMALL.ppo, own_prior(problem, SMALL.ppo)) for problem in pair]
     random, ended = np.random.default_rng(1), 0
     for _ in range(40):
         masks = env.action_masks()

@@ -34,12 +34,17 @@ class Settings(Strict):
 
 def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Solve, then imitate."""
+    return Learned(taught(problem, settings, report), samples=settings.steps * settings.batch)
+
+
+def taught(problem: Problem, settings: Settings, report: Report) -> PolicyNetwork:
+    """The network with the planner's policy in its policy trunk."""
     single_threaded()
     torch.manual_seed(problem.seed)
     network = PolicyNetwork(problem.journey.encoding.sizes, len(problem.journey.actions), settings.hidden)
     good, visits = targets(problem, settings.tie)
     imitate(network, problem, good, visits, settings, report)
-    return Learned(network, samples=settings.steps * settings.batch)
+    return network
 
 
 def targets(problem: Problem, tie: float) -> tuple[Any, Any]:

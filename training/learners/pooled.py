@@ -30,6 +30,7 @@ from training.learners.ppo import (
     agent_in,
     finished,
     logits_of,
+    own_prior,
     served_network,
     training_env,
 )
@@ -81,7 +82,7 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     single_threaded()
     stages = [0.0, 0.5, 0.7, 1.0] if settings.compare else [0.0, 0.7, 1.0, 1.0]
     weights = pooled_weights(problem, settings, Stage(report, stages[0], stages[1]))
-    prior = training_env(problem, settings.ppo).prior
+    prior = own_prior(problem, settings.ppo)
     pooled = network_of(problem, settings, weights["policy"])
     found = {"pooled": finished(problem, settings.ppo, pooled, prior, int(weights["samples"]))}
     if score_of(problem, found["pooled"]) < settings.floor and settings.pooled_share < 1.0:
@@ -165,7 +166,7 @@ def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[st
     each = round(settings.ppo.samples * settings.pooled_share)
     customers = max(settings.ppo.customers // clusters, 1)
     recipe = settings.ppo.model_copy(update={"samples": each * clusters, "customers": customers})
-    members = [training_env(p, recipe) for p in problems]
+    members = [training_env(p, recipe, own_prior(p, recipe)) for p in problems]
     model = agent_in(PooledEnv(members), recipe, sizes, scenario.discount, problem.seed)
     own = [c.name for c in scenario.clusters].index(problem.journey.cluster.name)
     model.learn(recipe.samples, PooledWatcher(problem, recipe, report, sizes, own, members[own].prior))
@@ -225,7 +226,7 @@ def fine_tuned(
         "entropy": settings.fine_tune_entropy,
     }
     recipe = settings.ppo.model_copy(update=changes)
-    env = training_env(problem, recipe)
+    env = training_env(problem, recipe, own_prior(problem, recipe))
     env.scale = weights["scale"]  # the value trunk was learned on it
     model = agent_in(
         env, recipe, problem.journey.encoding.sizes, problem.journey.scenario.discount, problem.seed

@@ -74,9 +74,13 @@ class Settings(Strict):
 
 def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Simulate, update, repeat."""
+    return correct(problem, settings, report, own_prior(problem, settings))
+
+
+def correct(problem: Problem, settings: Settings, report: Report, prior: Any) -> Learned:
+    """Learn a correction of a prior's logits (M, S, A); None: a policy of its own."""
     single_threaded()
-    model = agent(problem, settings)
-    prior = cast(TrainEnv, model.env).prior
+    model = agent(problem, settings, prior)
     watcher = Watcher(problem, settings, report, prior)
     saved = report.saved()
     if saved is not None:
@@ -103,18 +107,23 @@ def finished(
     return Learned(table, samples, network, beside, {"step": step.size})
 
 
-def agent(problem: Problem, settings: Settings) -> CutPPO:
+def own_prior(problem: Problem, settings: Settings) -> Any:
+    """The potential's prior, where the settings want one."""
+    if not settings.corrects:
+        return None
+    return potential_prior(problem, reward_model(problem, settings).expected, settings.temperature)
+
+
+def agent(problem: Problem, settings: Settings, prior: Any = None) -> CutPPO:
     """The learner before its first day."""
-    journey, env = problem.journey, training_env(problem, settings)
+    journey, env = problem.journey, training_env(problem, settings, prior)
     return agent_in(env, settings, journey.encoding.sizes, journey.scenario.discount, problem.seed)
 
 
-def training_env(problem: Problem, settings: Settings) -> TrainEnv:
-    """The cluster's customers, paid and scaled as these settings say, with the prior."""
+def training_env(problem: Problem, settings: Settings, prior: Any = None) -> TrainEnv:
+    """The cluster's customers, paid and scaled as these settings say."""
     days = max(round(settings.horizon / (1.0 - problem.journey.scenario.discount)), 2)
-    rewards, prior = reward_model(problem, settings), None
-    if settings.corrects:
-        prior = potential_prior(problem, rewards.expected, settings.temperature)
+    rewards = reward_model(problem, settings)
     env = TrainEnv(
         problem.journey, rewards, settings.customers, days, problem.seed, prior, settings.staggered
     )
