@@ -18,11 +18,16 @@ HOMES = re.compile("/" + r"(home|root|Users|work)/\w|[A-Z]:\\" + r"Users\\")
 
 
 def _files(root: Path, *suffixes: str) -> list[Path]:
-    loose = [path for path in root.iterdir() if path.is_file() and path.name != ".coverage"]
-    deep = [path for folder in FOLDERS for path in (root / folder).rglob("*") if path.is_file()]
-    return [
-        p for p in (*loose, *deep) if "__pycache__" not in p.parts and (not suffixes or p.suffix in suffixes)
-    ]
+    """What is, or would be, committed; outside a git checkout whatever lies in the house's folders."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+        paths = {root / name for name in listed.split("\0") if name}
+    except (OSError, subprocess.CalledProcessError):
+        inside = [path for folder in FOLDERS for path in (root / folder).rglob("*")]
+        paths = {path for path in (*root.iterdir(), *inside) if "__pycache__" not in path.parts}
+    found = (path for path in paths if path.is_file() and path.name not in (".git", ".coverage"))
+    return sorted(path for path in found if not suffixes or path.suffix in suffixes)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
