@@ -95,7 +95,10 @@ class TrainEnv(VecEnv):
         infos: list[dict[str, Any]] = [_NOTHING] * self.num_envs
         for i in np.flatnonzero(cut).tolist():
             last = simulator.observations[i].copy()
-            infos[i] = {"terminal_observation": last, "TimeLimit.truncated": True}
+            legal = int(simulator.legal[i])
+            infos[i] = {
+                "terminal_observation": last, "terminal_legal": legal, "TimeLimit.truncated": True,
+            }  # fmt: skip
         who = np.flatnonzero(over)
         if len(who):
             ids = np.arange(self._next_customer, self._next_customer + len(who))
