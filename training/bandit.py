@@ -7,49 +7,87 @@ open requests are answered as J0 answers them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from envs.masks import unpack
+from envs.relaxation import expected_rewards
+from envs.scenario import Strict
 from envs.simulator import Simulator
+from envs.state import State
 from training.learner import Problem
 
-CUSTOMERS, DAYS, HORIZON = 1024, 90, 45
-OPTIMISM = 1.0  # standard errors above the mean
-RIDGE = 1.0
+Count = Annotated[int, Field(ge=1)]
+CONSENT = State._fields.index("consent")
 
 
-def linear_bandit(problem: Problem) -> Any:
+class BanditSettings(Strict):
+    """Also a learner's settings; the defaults are the baseline."""
+
+    customers: Count = 1024
+    days: Count = 90
+    horizon_days: Count = 45  # then everybody begins anew
+    rewards: Literal["expected", "sampled"] = "sampled"
+    optimism: Annotated[float, Field(ge=0.0)] = 1.0  # standard errors above the mean
+    ridge: Annotated[float, Field(gt=0.0)] = 1.0
+
+
+BASELINE = BanditSettings()
+
+
+def linear_bandit(problem: Problem, settings: BanditSettings = BASELINE) -> Any:
     """(M, S) int8 greedy policy of the learned means."""
-    journey = problem.journey
-    simulator = Simulator(journey, CUSTOMERS, problem.seed)
-    learner = LinUCB(journey.encoding.sizes, len(journey.actions))
+    journey, customers = problem.journey, settings.customers
+    simulator = Simulator(journey, customers, problem.seed)
+    learner = LinUCB(journey.encoding.sizes, len(journey.actions), settings)
     marketing = unpack(np.array(journey.rules.marketing | 1), len(journey.actions))
-    for day in range(DAYS):
-        before = simulator.observations.copy()
+    paid = _Paid(problem, settings)
+    for day in range(settings.days):
+        before, states = simulator.observations.copy(), simulator.states.copy()
         legal = unpack(simulator.legal, len(journey.actions)) & marketing
         actions = learner.choose(before, legal)
         outcomes = simulator.step(actions)
-        learner.update(before, actions, outcomes.rewards @ problem.weights)
-        if (day + 1) % HORIZON == 0:
-            simulator.reset(None, np.arange(CUSTOMERS) + (day + 1) * CUSTOMERS)
+        learner.update(before, actions, paid(states, actions, outcomes.rewards))
+        if (day + 1) % settings.horizon_days == 0:
+            simulator.reset(None, np.arange(customers) + (day + 1) * customers)
         elif outcomes.churned.any():
             gone = np.flatnonzero(outcomes.churned)
-            simulator.reset(gone, gone + (day + 1) * CUSTOMERS)
+            simulator.reset(gone, gone + (day + 1) * customers)
     means = learner.means(problem.observations)
     chosen = np.where(problem.legal & marketing, means, -np.inf).argmax(axis=1)
     chosen = chosen.reshape(problem.blocks, -1)
     return np.where(problem.service_only != 0, problem.service_only, chosen).astype(np.int8)
 
 
+class _Paid:
+    """The money of a day: as drawn, or its mean under the model."""
+
+    def __init__(self, problem: Problem, settings: BanditSettings) -> None:
+        self._weights, self._expected = problem.weights, None
+        if settings.rewards == "expected":
+            nothing = np.zeros((problem.blocks, problem.kernel.states))
+            self._expected = expected_rewards(problem.kernel, problem.weights, nothing)
+            rules = problem.journey.rules
+            self._strides = np.asarray(rules.strides)
+            self._block = np.zeros(int(rules.sizes[CONSENT]), dtype=np.int64)
+            self._block[problem.kernel.consents] = np.arange(problem.blocks)
+
+    def __call__(self, states: Any, actions: Any, rewards: Any) -> Any:
+        """(N,) of (N, 12) states before, (N,) actions and (N, R) drawn components."""
+        if self._expected is None:
+            return rewards @ self._weights
+        return self._expected[self._block[states[:, CONSENT]], states @ self._strides, actions]
+
+
 class LinUCB:
     """Disjoint linear models with optimism; D one-hot entries, A actions."""
 
-    def __init__(self, sizes: tuple[int, ...], actions: int) -> None:
-        self._sizes = sizes
+    def __init__(self, sizes: tuple[int, ...], actions: int, settings: BanditSettings = BASELINE) -> None:
+        self._sizes, self._optimism = sizes, settings.optimism
         width = sum(sizes)
-        self._gram = np.tile(RIDGE * np.eye(width), (actions, 1, 1))  # (A, D, D)
+        self._gram = np.tile(settings.ridge * np.eye(width), (actions, 1, 1))  # (A, D, D)
         self._moment = np.zeros((actions, width))
         self._inverse = np.linalg.inv(self._gram)
 
@@ -67,7 +105,7 @@ class LinUCB:
         """(N,) the legal action of the largest upper bound."""
         x = self._features(observations)
         width = np.stack([((x @ inverse) * x).sum(axis=1) for inverse in self._inverse], axis=1)
-        bound = self.means(observations) + OPTIMISM * np.sqrt(np.maximum(width, 0.0))
+        bound = self.means(observations) + self._optimism * np.sqrt(np.maximum(width, 0.0))
         return np.where(legal, bound, -np.inf).argmax(axis=1)
 
     def update(self, observations: Any, actions: Any, rewards: Any) -> None:

@@ -53,7 +53,8 @@ def from_log(path: Path, journey: Journey, weights: Any) -> Transitions:
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if not len(columns["day"]):
         hint = "decisions are rows of kind `decision`; customers' clusters stand in the second table"
-        raise LogError("no decision of this cluster", where=str(path), expected=journey.cluster.name, hint=hint)
+        cluster = journey.cluster.name
+        raise LogError("no decision of this cluster", where=str(path), expected=cluster, hint=hint)
     return _linked(journey, columns, logged.plan)
 
 
@@ -86,7 +87,6 @@ def _linked(journey: Journey, columns: dict[str, Any], plan: Plan) -> Transition
     following = np.where(follows, np.append(at[1:], ENDED), ENDED)
     kept = day < plan.last_day
     action = columns["action"][kept]
-    # an exception that the rules forbid was still made: what it led to is evidence, and legal here
     return Transitions(
         observations=observations,
         legal=legal,
@@ -99,10 +99,10 @@ def _linked(journey: Journey, columns: dict[str, Any], plan: Plan) -> Transition
 
 
 def simulated(
-    journey: Journey, weights: Any, behavior: str, customers: int, days: int, seed: int, first_customer: int = 0
+    journey: Journey, weights: Any, behavior: str, customers: int, days: int, seed: int
 ) -> Transitions:
     """The transitions of the log that `journey simulate` would write, without writing it."""
-    simulator, decide = Simulator(journey, customers, seed, first_customer), deciders(behavior)(journey)
+    simulator, decide = Simulator(journey, customers, seed), deciders(behavior)(journey)
     days_of: list[dict[str, Any]] = []
     for day in range(days):
         alive = np.flatnonzero(simulator.states[:, 0] != journey.rules.churned)

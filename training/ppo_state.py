@@ -29,8 +29,7 @@ def state_of(model: Any, watcher: Any) -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),  # noqa: NPY002 - the library shuffles with it
         "python": random.getstate(),
-        "customers": _customers(env),
-        "env": {name: getattr(env, name) for name in _CLOCKS},
+        **env_state(env),
         "model": {name: getattr(model, name) for name in (*_COUNTERS, *_LAST)},
         "watcher": {"updates": watcher.updates, "judging": watcher.judging, "elapsed": elapsed},
     }
@@ -41,10 +40,7 @@ def restore(model: Any, watcher: Any, state: dict[str, Any]) -> None:
     env = model.env
     model.policy.load_state_dict(state["policy"])
     model.policy.optimizer.load_state_dict(state["optimizer"])
-    for name, values in _customers(env).items():
-        values[...] = state["customers"][name]
-    for name in _CLOCKS:
-        setattr(env, name, state["env"][name])
+    restore_env(env, state)
     for name in (*_COUNTERS, *_LAST):
         setattr(model, name, state["model"][name])
     watcher.updates, watcher.judging = state["watcher"]["updates"], state["watcher"]["judging"]
@@ -53,6 +49,20 @@ def restore(model: Any, watcher: Any, state: dict[str, Any]) -> None:
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
+
+
+def env_state(env: Any) -> dict[str, Any]:
+    """Customers and clocks of a `TrainEnv`."""
+    customers = {name: values.copy() for name, values in _customers(env).items()}
+    return {"customers": customers, "env": {name: getattr(env, name) for name in _CLOCKS}}
+
+
+def restore_env(env: Any, state: dict[str, Any]) -> None:
+    """Put a freshly built environment where `env_state` was taken."""
+    for name, values in _customers(env).items():
+        values[...] = state["customers"][name]
+    for name in _CLOCKS:
+        setattr(env, name, state["env"][name])
 
 
 def _customers(env: Any) -> dict[str, Any]:

@@ -78,3 +78,15 @@ class ReplayBuffer:
         self.added = int(state["added"])
         for name, column in state["rows"].items():
             self.rows[name][: len(self)] = column
+
+
+def generator_state(random: np.random.Generator) -> dict[str, Any]:
+    """A generator's state, its 128-bit numbers as text: a checkpoint's integers are 64 bits wide."""
+    state = dict(random.bit_generator.state)
+    return state | {"state": {name: str(number) for name, number in state["state"].items()}}
+
+
+def set_generator(random: np.random.Generator, state: dict[str, Any]) -> None:
+    """Put a generator where `generator_state` was taken."""
+    numbers = {name: int(number) for name, number in state["state"].items()}
+    random.bit_generator.state = state | {"state": numbers}

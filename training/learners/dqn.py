@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from envs.masks import unpack
 from envs.relaxation import greedy_policy
@@ -22,8 +22,9 @@ from envs.scenario import Strict
 from training.learner import Learned, Point, Problem, Report
 from training.learners.ppo import network_value, reward_model, shaping_potential
 from training.network import PolicyNetwork, single_threaded
+from training.ppo_state import env_state, restore_env
 from training.q_learning import double_target
-from training.replay_buffer import ReplayBuffer
+from training.replay_buffer import ReplayBuffer, generator_state, set_generator
 from training.train_env import TrainEnv
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -63,13 +64,13 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     agent = Agent(problem, settings)
     saved = report.saved()
     if saved is not None:
-        raise NotImplementedError
+        agent.restore(saved)
     days = -(-settings.samples // settings.customers)
     while agent.day < days:
         if agent.day % settings.judged_every == 0:
             report(agent.point(agent.day / days))
         agent.one_day(agent.day / days)
-        pass
+        report.offer(agent.state)
     beside = {}
     phi = shaping_potential(problem, settings)
     if phi is not None:
@@ -96,7 +97,8 @@ class Agent:
             last.weight.zero_()
             last.bias.zero_()
         self.target = copy.deepcopy(self.online.policy)
-        self.optimizer = torch.optim.Adam(self.online.policy.parameters(), lr=settings.learning_rate, eps=1e-5)
+        weights = self.online.policy.parameters()
+        self.optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, eps=1e-5)
         self.buffer = ReplayBuffer(settings.buffer, journey.encoding.sizes, self.actions)
         self.random = np.random.default_rng(seed)
 
@@ -115,7 +117,9 @@ class Agent:
             if infos[i]:  # cut, not churned: what follows is worth something
                 after[i], legal[i] = infos[i]["terminal_observation"], infos[i]["terminal_legal"]
                 discounts[i] = self.discount
-        self.buffer.add(x_tm1=before, a_tm1=actions, r_t=rewards, discount_t=discounts, x_t=after, legal_t=legal)
+        self.buffer.add(
+            x_tm1=before, a_tm1=actions, r_t=rewards, discount_t=discounts, x_t=after, legal_t=legal
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * (1.0 - share)
         if len(self.buffer) >= settings.batch:
@@ -153,3 +157,26 @@ class Agent:
         """The exact value of the greedy policy now."""
         value = network_value(self.problem, self.online)
         return Point(share, self.day * self.settings.customers, self.seconds, {"value": value})
+
+    def state(self) -> dict[str, Any]:
+        """All that a later `restore` needs to go on bit for bit."""
+        return {
+            "online": self.online.state_dict(),
+            "target": self.target.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "buffer": self.buffer.state(),
+            "random": generator_state(self.random),
+            "day": self.day,
+            "seconds": self.seconds,
+            **env_state(self.env),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        self.online.load_state_dict(state["online"])
+        self.target.load_state_dict(state["target"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.buffer.restore(state["buffer"])
+        set_generator(self.random, state["random"])
+        self.day, self.seconds = state["day"], state["seconds"]
+        restore_env(self.env, state)

@@ -1,0 +1,166 @@
+"""What the other learners and the libraries' defaults reach, one row of `rows.csv` a finished cell.
+
+    python experiments/006_other_learners/run.py [--only NAME] [--seeds 0 1 2]
+
+One cluster of each shipped scenario. Our learners run as their configs say; the library defaults
+(stable-baselines3's DQN and PPO, sb3-contrib's MaskablePPO) run on the Gymnasium environment for a
+fixed number of seconds, and an illegal action passes as wait. Every policy is valued exactly.
+Finished rows are kept: a row belongs to a scenario and a config, and only missing ones are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from envs.gym_env import CustomerJourneyEnv
+from envs.journey import compile_journey
+from envs.references import References
+from envs.scenario import Scenario
+from envs.scenario_file import load_scenario
+from training.checkpoint import Unsaved
+from training.judge import references, value_of
+from training.learner import Problem, Table
+from training.learners.ppo import network_value
+from training.network import single_threaded
+from training.run_config import RunConfig, learner_module, load_run, settings_of
+
+HERE = Path(__file__).resolve().parent
+CONFIGS = HERE.parents[1] / "configs"
+ROWS = HERE / "rows.csv"
+CLUSTERS = {
+    "tiny": "keen", "omnichannel_retail": "early_adopter", "subscription_telecom": "heavy_user",
+    "retail_bank": "young",
+}  # fmt: skip
+OURS = ("bandit", "from_log", "dqn")
+LIBRARY: dict[str, Any] = {"sb3_dqn": DQN, "sb3_ppo": PPO, "maskable_ppo": MaskablePPO}
+SECONDS = 60.0  # of a library default
+FIELDS = (
+    "scenario", "cluster", "learner", "seed", "scenario_hash", "run_hash", "optimum", "service_only",
+    "value", "score", "seconds", "samples",
+)  # fmt: skip
+
+
+class Clock(BaseCallback):
+    """Stops learning when its seconds are over."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._end = time.perf_counter() + seconds
+
+    def _on_step(self) -> bool:
+        return time.perf_counter() < self._end
+
+
+def main() -> None:
+    """Make the rows that are missing."""
+    parser = argparse.ArgumentParser(description="other learners, and library defaults")
+    parser.add_argument("--only", nargs="*", default=[*OURS, *LIBRARY], help="learners")
+    parser.add_argument("--scenarios", nargs="*", default=list(CLUSTERS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0], help="of our learners")
+    options = parser.parse_args()
+    single_threaded()
+    for learner in options.only:
+        for name in options.scenarios:
+            scenario = load_scenario(CONFIGS / "scenarios" / f"{name}.yaml")
+            for seed in options.seeds if learner in OURS else [0]:
+                key = {
+                    "scenario": name, "cluster": CLUSTERS[name], "learner": learner, "seed": str(seed),
+                    "scenario_hash": scenario.digest(), "run_hash": run_hash(learner, name, seed),
+                }  # fmt: skip
+                if not any(all(row[k] == v for k, v in key.items()) for row in finished()):
+                    keep(key | cell(scenario, learner, seed))
+
+
+def config_of(learner: str, scenario: str, seed: int) -> RunConfig:
+    """The learner's shipped config on this scenario."""
+    path = f"configs/scenarios/{scenario}.yaml"
+    run = CONFIGS / "training" / f"{learner}.yaml"
+    return load_run(run, scenario=path, seed=seed, tracking="off", objective="lifetime_value")
+
+
+def run_hash(learner: str, scenario: str, seed: int) -> str:
+    """What decides the result besides the scenario."""
+    return config_of(learner, scenario, seed).digest() if learner in OURS else f"defaults, {SECONDS:g} s"
+
+
+def cell(scenario: Scenario, learner: str, seed: int) -> dict[str, str]:
+    """Learn and judge; seconds without judging what others are worth."""
+    journey = compile_journey(scenario, CLUSTERS[scenario.name])
+    problem = Problem(journey, "lifetime_value", seed)
+    known: References = references(problem)
+    began = time.perf_counter()
+    value, samples = ours(problem, learner) if learner in OURS else library(problem, LIBRARY[learner])
+    score = known.score(value)
+    return {
+        "optimum": f"{known.optimum:.4f}",
+        "service_only": f"{known.service_only:.4f}",
+        "value": f"{value:.4f}",
+        "score": "" if score is None else f"{score:.4f}",
+        "seconds": f"{time.perf_counter() - began:.1f}",
+        "samples": str(samples),
+    }
+
+
+def ours(problem: Problem, learner: str) -> tuple[float, int]:
+    """Exact value of the learned greedy policy, and its samples."""
+    config = config_of(learner, problem.journey.scenario.name, problem.seed)
+    learned = learner_module(learner).learn(problem, settings_of(config), Unsaved())
+    if isinstance(learned.policy, Table):
+        return value_of(problem, learned.policy.actions), learned.samples
+    return network_value(problem, learned.policy), learned.samples
+
+
+def library(problem: Problem, algorithm: Any) -> tuple[float, int]:
+    """The library's defaults for `SECONDS`; where it prefers an illegal action, it waits."""
+    journey = problem.journey
+    env = CustomerJourneyEnv(journey.scenario, journey.cluster.name, problem.objective)
+    model = algorithm("MlpPolicy", env, seed=problem.seed, device="cpu")
+    model.learn(10**9, callback=Clock(SECONDS))
+    chosen = np.concatenate([
+        greedy(model, problem.observations[low : low + 50_000], problem.legal[low : low + 50_000])
+        for low in range(0, problem.states, 50_000)
+    ])  # fmt: skip
+    chosen = np.where(problem.legal[np.arange(problem.states), chosen], chosen, 0).astype(np.int8)
+    return value_of(problem, chosen.reshape(problem.blocks, -1)), int(model.num_timesteps)
+
+
+def greedy(model: Any, observations: Any, legal: Any) -> Any:
+    """(N,) actions; only MaskablePPO is told what is legal."""
+    with torch.no_grad():
+        if isinstance(model, MaskablePPO):
+            return model.predict(observations, deterministic=True, action_masks=legal)[0]
+        return model.predict(observations, deterministic=True)[0]
+
+
+def finished() -> list[dict[str, str]]:
+    """The rows there are."""
+    if not ROWS.exists():
+        return []
+    with ROWS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def keep(row: dict[str, str]) -> None:
+    """Replace an older row of the same cell, keep all others."""
+    same = ("scenario", "learner", "seed")
+    rows = [old for old in finished() if any(old[k] != row[k] for k in same)]
+    with ROWS.with_suffix(".part").open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*rows, row])
+    ROWS.with_suffix(".part").replace(ROWS)
+    print(", ".join(f"{k} {row[k]}" for k in ("scenario", "cluster", "learner", "seed", "score", "seconds")))
+
+
+if __name__ == "__main__":
+    main()
