@@ -15,6 +15,7 @@ from envs.scenario import Scenario
 from training.bundle_export import to_npz
 from training.checkpoint import Unsaved
 from training.learner import Problem, Table
+from training.learners import ppo
 from training.network import PolicyNetwork, to_onnx
 from training.ope.log_panel import observe
 from training.run_config import learner_module, learner_names
@@ -24,7 +25,7 @@ CHUNK = 125_000
 # a few steps of each: legality must hold for any weights
 QUICK = {
     "samples": 1_024, "customers": 64, "steps": 16, "batch": 128, "days": 8, "iterations": 2,
-    "judged_every": 1_000,
+    "judged_every": 1_000, "floor": 0.0, "compare": False,
 }  # fmt: skip
 
 
@@ -55,11 +56,19 @@ def illegal(policy: Policy, observations: Any, legal: Any) -> int:
     return count
 
 
+def quick(kind: Any) -> Any:
+    """Settings of a learner, and of the recipe inside it, cut to a few steps."""
+    known = {key: value for key, value in QUICK.items() if key in kind.model_fields}
+    if "ppo" in kind.model_fields:
+        known["ppo"] = quick(ppo.Settings)
+    return kind(**known)
+
+
 def taught(problem: Problem, learner: str) -> Policy:
     """The learner's file after a few steps."""
     module = learner_module(learner)
-    settings = {key: value for key, value in QUICK.items() if key in module.Settings.model_fields}
-    policy = module.learn(problem, module.Settings(**settings), Unsaved()).policy
+    settings = quick(module.Settings)
+    policy = module.learn(problem, settings, Unsaved()).policy
     if isinstance(policy, Table):
         return TablePolicy(to_npz(problem, policy), problem.journey, "table")
     return NetworkPolicy(to_onnx(policy), problem.journey, "network")

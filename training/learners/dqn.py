@@ -20,7 +20,8 @@ from envs.masks import unpack
 from envs.relaxation import greedy_policy
 from envs.scenario import Strict
 from training.learner import Learned, Point, Problem, Report
-from training.learners.ppo import network_value, reward_model, shaping_potential
+from training.learners.ppo import Settings as Recipe
+from training.learners.ppo import greedy_value, reward_model, shaping_potential
 from training.network import PolicyNetwork, single_threaded
 from training.ppo_state import env_state, restore_env
 from training.q_learning import double_target
@@ -52,6 +53,10 @@ class Settings(Strict):
     return_size: Positive = 2.0  # rewards are scaled so that returns are about this large
     judged_every: Count = 100  # days between points of the learning curve
 
+    def paid(self) -> Recipe:
+        """How days are paid, in the words of `ppo`."""
+        return Recipe(rewards=self.rewards, shaping=self.shaping)
+
     def exploration_at(self, share: float) -> float:
         """ε after this share of the run."""
         left = max(1.0 - share / self.exploration_until, 0.0)
@@ -72,10 +77,10 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
         agent.one_day(agent.day / days)
         report.offer(agent.state)
     beside = {}
-    phi = shaping_potential(problem, settings)
+    phi = shaping_potential(problem, settings.paid())
     if phi is not None:
         beside["potential_greedy"] = greedy_policy(problem.kernel, problem.weights, phi)
-    return Learned(agent.online.eval(), agent.day * settings.customers, beside)
+    return Learned(agent.online.eval(), agent.day * settings.customers, shown_beside=beside)
 
 
 class Agent:
@@ -86,7 +91,7 @@ class Agent:
         self.problem, self.settings, self.day, self.seconds = problem, settings, 0, 0.0
         self.discount = journey.scenario.discount
         horizon = max(round(settings.horizon / (1.0 - self.discount)), 2)
-        rewards = reward_model(problem, settings)
+        rewards = reward_model(problem, settings.paid())
         self.env = TrainEnv(journey, rewards, settings.customers, horizon, seed)
         self.env.calibrate(settings.return_size, horizon, seed)
         self.actions = len(journey.actions)
@@ -155,7 +160,7 @@ class Agent:
 
     def point(self, share: float) -> Point:
         """The exact value of the greedy policy now."""
-        value = network_value(self.problem, self.online)
+        value = greedy_value(self.problem, self.online)
         return Point(share, self.day * self.settings.customers, self.seconds, {"value": value})
 
     def state(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic import Field
 from envs.scenario import Strict
 from training.fitted_q import FittedQ
 from training.learner import Learned, Point, Problem, Report
-from training.learners.ppo import network_value
+from training.learners.ppo import greedy_value
 from training.log_transitions import Transitions, from_log, simulated
 from training.network import single_threaded
 
@@ -58,7 +58,7 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
         share = fitted.iteration / settings.iterations
         loss = fitted.iterate(share)
         if fitted.iteration % settings.judged_every == 0:
-            metrics = {"value": network_value(problem, fitted.network()), "loss": loss}
+            metrics = {"value": greedy_value(problem, fitted.network()), "loss": loss}
             done, seconds = fitted.iteration / settings.iterations, time.perf_counter() - began
             report(Point(done, len(log), seconds, metrics))
         report.offer(fitted.state)
