@@ -27,6 +27,7 @@ test-services: .venv/.dev  ## the tests that need a database server (Debian: pos
 proof: .venv/.dev  ## the long statistical studies, resumable, one row a finished cell
 	$(BIN)/python -m training.proof
 	$(BIN)/python experiments/003_recovery/run.py
+	$(BIN)/python experiments/006_other_learners/run.py
 
 bench: .venv/.dev  ## the benchmarks, each one table with its peers
 	for table in simulation solving fit; do $(BIN)/python -m experiments.benchmarks.$$table || exit 1; done

@@ -15,7 +15,7 @@ from envs.scenario import Scenario
 from training.bundle_export import to_npz
 from training.checkpoint import Unsaved
 from training.learner import Problem, Table
-from training.learners import ppo
+from training.learners import distilled, ppo
 from training.network import PolicyNetwork, to_onnx
 from training.ope.log_panel import observe
 from training.run_config import learner_module, learner_names
@@ -25,7 +25,7 @@ CHUNK = 125_000
 # a few steps of each: legality must hold for any weights
 QUICK = {
     "samples": 1_024, "customers": 64, "steps": 16, "batch": 128, "days": 8, "iterations": 2,
-    "judged_every": 1_000, "floor": 0.0, "compare": False,
+    "judged_every": 1_000, "floor": 0.0, "compare": False, "visits": 4_096, "epochs": 2,
 }  # fmt: skip
 
 
@@ -57,11 +57,11 @@ def illegal(policy: Policy, observations: Any, legal: Any) -> int:
 
 
 def quick(kind: Any) -> Any:
-    """Settings of a learner, and of the recipe inside it, cut to a few steps."""
+    """Settings of a learner, and of the recipes inside it, cut to a few steps."""
     known = {key: value for key, value in QUICK.items() if key in kind.model_fields}
-    if "ppo" in kind.model_fields:
-        known["ppo"] = quick(ppo.Settings)
-    return kind(**known)
+    inner = {"ppo": ppo.Settings, "teacher": distilled.Settings}
+    nested = {name: quick(recipe) for name, recipe in inner.items() if name in kind.model_fields}
+    return kind(**known, **nested)
 
 
 def taught(problem: Problem, learner: str) -> Policy:

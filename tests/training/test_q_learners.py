@@ -132,7 +132,7 @@ def test_a_logs_last_day_is_left_out_and_every_other_day_is_followed(keen: Probl
 
 
 def test_a_dqn_learns_the_journey(keen: Problem) -> None:
-    learned = dqn.learn(keen, dqn.Settings(samples=128_000, customers=256, batch=256), Unsaved())
+    learned = dqn.learn(keen, dqn.Settings(samples=128_000, customers=128, batch=256), Unsaved())
     assert network_score(keen, learned) >= 0.97
     assert learned.samples >= 128_000
     assert value_of(keen, learned.shown_beside["potential_greedy"]) <= keen.solution.start_value(keen.kernel)
