@@ -178,7 +178,7 @@ def averaged(trunks: list[nn.Sequential], network: PolicyNetwork) -> None:
         for number, layer in enumerate(network.policy):
             if not isinstance(layer, nn.Linear):
                 continue
-            parts = [t[number] for t in trunks]
+            parts: list[Any] = [t[number] for t in trunks]
             first, last = number == 0, number == len(network.policy) - 1
             weights = [part.weight / (len(parts) if last else 1) for part in parts]
             biases = [part.bias for part in parts]
@@ -189,5 +189,5 @@ def averaged(trunks: list[nn.Sequential], network: PolicyNetwork) -> None:
             elif last:
                 layer.weight.copy_(torch.cat(weights, dim=1))
             else:
-                layer.weight.copy_(torch.block_diag(*weights))
+                layer.weight.copy_(torch.block_diag(*weights))  # type: ignore[no-untyped-call]
             layer.bias.copy_(torch.stack(biases).mean(dim=0) if last else torch.cat(biases))

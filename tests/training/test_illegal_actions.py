@@ -86,8 +86,9 @@ def test_no_learner_chooses_an_illegal_action_in_a_million_states(
 def biased(problem: Problem, action: int, bias: float) -> NetworkPolicy:
     """A network that wants one action everywhere."""
     network = PolicyNetwork(problem.journey.encoding.sizes, len(problem.journey.actions), [8], [8])
+    last: Any = network.policy[-1]
     with torch.no_grad():
-        network.policy[-1].bias[action] = bias  # type: ignore[index,union-attr]
+        last.bias[action] = bias
     return NetworkPolicy(to_onnx(network), problem.journey, "network")
 
 

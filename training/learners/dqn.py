@@ -97,7 +97,7 @@ class Agent:
         self.actions = len(journey.actions)
         torch.manual_seed(seed)
         self.online = PolicyNetwork(journey.encoding.sizes, self.actions, settings.hidden)
-        last = self.online.policy[-1]
+        last: Any = self.online.policy[-1]
         with torch.no_grad():  # nothing is known yet, and a shaped value is near 0
             last.weight.zero_()
             last.bias.zero_()
