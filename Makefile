@@ -30,7 +30,7 @@ proof: .venv/.dev  ## the long statistical studies, resumable, one row a finishe
 	$(BIN)/python experiments/006_other_learners/run.py
 
 bench: .venv/.dev  ## the benchmarks, each one table with its peers
-	for table in simulation solving fit; do $(BIN)/python -m experiments.benchmarks.$$table || exit 1; done
+	for table in simulation solving fit learning; do $(BIN)/python -m experiments.benchmarks.$$table || exit 1; done
 
 lint: .venv/.dev  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
