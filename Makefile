@@ -26,8 +26,8 @@ test-services: .venv/.dev  ## the tests that need a database server (Debian: pos
 
 proof: .venv/.dev  ## the long statistical studies, resumable, one row a finished cell
 	$(BIN)/python -m training.proof
-	$(BIN)/python experiments/003_recovery/run.py
-	$(BIN)/python experiments/006_other_learners/run.py
+	for record in 003_recovery 004_ablations 006_other_learners 011_samples; do \
+		$(BIN)/python experiments/$$record/run.py || exit 1; done
 
 bench: .venv/.dev  ## the benchmarks, each one table with its peers
 	for table in simulation solving fit learning; do $(BIN)/python -m experiments.benchmarks.$$table || exit 1; done

@@ -132,12 +132,12 @@ class CoupledSampler:
             # clocks are staggered: a journey's first cut comes at any age
             "days": np.arange(customers, dtype=np.int64) * horizon // customers,
             "states": simulator.states,
-            "q": np.zeros(shape, dtype=np.float32),
-            "values": np.zeros(shape[:2], dtype=np.float32),
-            "visits": np.zeros(shape[:2], dtype=np.float32),
-            "kept": np.zeros(shape[:2], dtype=np.float32),
-            "mean": np.zeros(shape, dtype=np.float32),
-            "epoch_visits": np.zeros(shape[:2], dtype=np.float32),
+            "q": np.zeros(shape, dtype=np.float64),
+            "values": np.zeros(shape[:2], dtype=np.float64),
+            "visits": np.zeros(shape[:2], dtype=np.float64),
+            "kept": np.zeros(shape[:2], dtype=np.float64),
+            "mean": np.zeros(shape, dtype=np.float64),
+            "epoch_visits": np.zeros(shape[:2], dtype=np.float64),
         }
         self.newest, self.tried = customers - 1, 0
 

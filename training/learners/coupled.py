@@ -28,7 +28,7 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 class Settings(Strict):
     """The recipe."""
 
-    visits: Count = 250_000_000  # states in which every legal action is tried
+    visits: Count = 150_000_000  # states in which every legal action is tried
     epochs: Count = 6  # each twice as long as the one before; the last is half of the run
     customers: Count = 4096
     explore: Share = 0.2  # of decisions, any legal action
