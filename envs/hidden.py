@@ -83,6 +83,16 @@ class Hidden:
         return solve(build_kernel(mean_journey(self.journey)), self.weights).actions
 
     @cached_property
+    def mean_values(self) -> Any:
+        """(P, M, S) what the mean model's plan is worth under each persona."""
+        return self.values_of(self.mean_policy)
+
+    @cached_property
+    def mean_q(self) -> Any:
+        """(P, M, S, A) a free action today, the mean model's plan from tomorrow on; −inf where illegal."""
+        return np.stack([self.q_of(p, self.mean_values[p]) for p in range(self.count)])
+
+    @cached_property
     def service_only(self) -> Any:
         """(M, S) J0's policy."""
         return service_only(self.kernels[0])

@@ -100,11 +100,21 @@ def _values(hidden: Hidden, decide: Decide, customers: int, seed: int, days: int
 
 
 def qmdp(hidden: Hidden) -> Decide:
-    """The largest belief-weighted action value; ties to the lowest number."""
+    """As if the type were told tomorrow."""
+    return ahead(hidden.q)
+
+
+def mean_ahead(hidden: Hidden) -> Decide:
+    """One day ahead on the belief, then the mean model's plan: never worse than that plan."""
+    return ahead(hidden.mean_q)
+
+
+def ahead(q: Any) -> Decide:
+    """The largest belief-weighted action value of `q` (P, M, S, A); ties to the lowest number."""
 
     def decide(seen: Seen) -> Any:
-        q = hidden.q[:, seen.block, seen.state]  # (P, N, A)
-        weighed = np.einsum("np,pna->na", seen.belief, np.where(seen.legal, q, 0.0))
+        here = np.where(seen.legal, q[:, seen.block, seen.state], 0.0)  # (P, N, A)
+        weighed = np.einsum("np,pna->na", seen.belief, here)
         return np.where(seen.legal, weighed, -np.inf).argmax(axis=1)
 
     return decide

@@ -1,100 +1,85 @@
-"""MaskablePPO (sb3-contrib) on the belief: a policy for customers whose type is hidden.
+"""PPO on the belief: a policy for customers whose type is hidden, as a correction of a baseline.
 
-The library's learner on `belief_env.py`; the network is the served one, whose first layer
-passes the belief through. Judging is `hidden_run.py`'s business. Keeps no checkpoint: an
-interrupted run starts over and ends with the same weights.
+The learner and its settings are `learners/ppo.py`'s, in `belief_env.py`. How far to go from the
+baseline to what was learned is chosen on simulated customers of its own; judging is done on
+others. Keeps no checkpoint: an interrupted run starts over and ends with the same weights.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor, nn
 
 from envs.hidden import Hidden
-from training.belief_env import BeliefEnv
+from envs.hidden_rollouts import Seen, rollout_values
+from training.belief_env import Baseline, BeliefEnv, Plan, baseline
 from training.learner import Point, Report
-from training.network import OneHot, PolicyNetwork, single_threaded
+from training.learners.ppo import Settings, agent_in
+from training.network import PolicyNetwork, single_threaded
+from training.prior import STEPS
 
-CUSTOMERS, DAYS, BATCH, EPOCHS = 512, 32, 1024, 4
-LEARNING_RATE, ENTROPY, ENTROPY_UNTIL, WIDTH = 3e-3, 0.02, 0.7, (64, 64)
+CHOOSING, CHOOSERS = 5_000, 2_000  # first seed and number of the customers a step is chosen on
 
 
-class _Features(BaseFeaturesExtractor):
-    """The network's fixed first layer."""
+class BeliefSettings(Settings):
+    """PPO's, and which baseline is corrected."""
 
-    def __init__(self, observation_space: Any, sizes: tuple[int, ...]) -> None:
-        layer = OneHot(sizes)
-        super().__init__(observation_space, layer.width)
-        self.layer = layer
+    plan: Plan = "mean"
+    gae_lambda: float = 0.9  # what a question teaches pays over weeks
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """(N, F) → (N, D)."""
-        out: Tensor = self.layer(observations)
-        return out
+
+@dataclass(frozen=True)
+class Corrected:
+    """A policy on (state, belief): the baseline's logits and a step along the network's."""
+
+    base: Baseline
+    network: PolicyNetwork
+    step: float = 1.0
+
+    def __call__(self, seen: Seen) -> Any:
+        """(N,) greedy legal actions."""
+        with torch.no_grad():
+            learned = self.network.logits(torch.from_numpy(seen.observation)).numpy()
+        logits = self.base.prior(seen.belief, seen.block, seen.state) + np.float32(self.step) * learned
+        return np.where(seen.legal, logits, -np.inf).argmax(axis=1)
 
 
 class _Follower(BaseCallback):
-    """Lowers the entropy bonus, tells of progress, and stops where the user wants to."""
+    """Lowers the bonus for nearness, tells of progress, and stops where the user wants to."""
 
-    def __init__(self, samples: int, report: Report) -> None:
+    def __init__(self, settings: Settings, report: Report) -> None:
         super().__init__()
-        self._samples, self._report, self._began = samples, report, time.perf_counter()
+        self._settings, self._report, self._began = settings, report, time.perf_counter()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
-        share = min(self.num_timesteps / self._samples, 1.0)
-        self.model.ent_coef = ENTROPY * max(1.0 - share / ENTROPY_UNTIL, 0.0) ** 2  # type: ignore[attr-defined]
+        share = min(self.num_timesteps / self._settings.samples, 1.0)
+        self.model.ent_coef = self._settings.entropy_at(share)  # type: ignore[attr-defined]
         self._report(Point(share, self.num_timesteps, time.perf_counter() - self._began))
         self._report.offer(dict)
 
 
-def learn(hidden: Hidden, samples: int, seed: int, report: Report) -> PolicyNetwork:
+def learn(hidden: Hidden, settings: BeliefSettings, seed: int, report: Report) -> Corrected:
     """Simulate, update, repeat; deterministic in its arguments."""
     single_threaded()
-    days = round(2.0 / (1.0 - hidden.discount))
+    base = baseline(hidden, settings.plan, settings.temperature)
+    days = round(settings.horizon / (1.0 - hidden.discount))
+    env = BeliefEnv(hidden, base, settings.customers, days, seed)
+    env.calibrate(settings.return_size, days, seed)
     sizes = hidden.journey.encoding.sizes
-    model = MaskablePPO(
-        "MlpPolicy",
-        BeliefEnv(hidden, CUSTOMERS, days, seed),
-        learning_rate=lambda left: LEARNING_RATE * left,
-        n_steps=DAYS,
-        batch_size=BATCH,
-        n_epochs=EPOCHS,
-        gamma=hidden.discount,
-        gae_lambda=0.9,  # what a question teaches pays over weeks
-        ent_coef=ENTROPY,
-        seed=seed,
-        device="cpu",
-        policy_kwargs={
-            "features_extractor_class": _Features,
-            "features_extractor_kwargs": {"sizes": sizes},
-            "net_arch": {"pi": list(WIDTH), "vf": list(WIDTH)},
-            "activation_fn": nn.ReLU,
-            "optimizer_kwargs": {"eps": 1e-5},
-        },
-    )
-    model.learn(samples, _Follower(samples, report))
-    network = PolicyNetwork(sizes, len(hidden.journey.actions), WIDTH)
+    model = agent_in(env, settings, sizes, hidden.discount, seed)
+    model.learn(settings.samples, _Follower(settings, report))
+    network = PolicyNetwork(sizes, len(hidden.journey.actions), settings.hidden)
     learned = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
     for own, theirs in zip(network.policy, learned, strict=True):
         own.load_state_dict(theirs.state_dict())
-    return network
-
-
-def decider(network: PolicyNetwork) -> Any:
-    """The network's greedy legal action, for rollouts."""
-
-    def decide(seen: Any) -> Any:
-        with torch.no_grad():
-            logits = network.logits(torch.from_numpy(seen.observation))
-        return logits.masked_fill(~torch.from_numpy(seen.legal), -torch.inf).argmax(dim=1).numpy()
-
-    return decide
+    steps = {str(size): Corrected(base, network, size) for size in STEPS}
+    tried = rollout_values(hidden, steps, CHOOSERS, CHOOSING + seed)
+    return steps[max(steps, key=lambda size: float(tried[size].mean()))]

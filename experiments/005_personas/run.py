@@ -19,17 +19,20 @@ import numpy as np
 
 from envs.belief_grid import grid_bounds
 from envs.hidden import Hidden
-from envs.hidden_rollouts import interval, qmdp, rollout_values
+from envs.hidden_rollouts import Seen, interval, mean_ahead, qmdp, rollout_values, table
 from envs.journey import compile_journey
 from envs.kernel import start_distribution
+from envs.masks import unpack
 from envs.scenario_file import load_scenario
+from envs.simulator import Simulator
 
 HERE = Path(__file__).resolve().parent
 SCENARIO = HERE.parents[1] / "configs" / "scenarios" / "personas.yaml"
-ROWS = HERE / "rows.csv"
-CUSTOMERS, SEED, POINTS, SEEDS = 4_000, 1, 33, (0, 1, 2)
-OVER = ("over_qmdp", "over_low", "over_high")  # paired by customer
-FIELDS = ("cell", "scenario_hash", "samples", "value", "low", "high", *OVER, "seconds")
+ROWS, CHOICES = HERE / "rows.csv", HERE / "choices.csv"
+CUSTOMERS, SEED, POINTS, SEEDS = 4_000, 9_000, 33, (0, 1, 2)  # no learner sees the judge's customers
+OVER = tuple(f"over_{x}{end}" for x in ("qmdp", "mean", "ahead") for end in ("", "_low", "_high"))
+SHARE = ("share", "share_low", "share_high")  # of the gap from QMDP to the upper bound
+FIELDS = ("cell", "scenario_hash", "samples", "value", "low", "high", *OVER, *SHARE, "step", "seconds")
 Row = dict[str, Any]
 
 
@@ -60,6 +63,7 @@ def main(samples: int) -> None:
         for row in run():
             row = {"cell": cell, "scenario_hash": scenario.digest(), "samples": spent} | row
             _append(row | {"seconds": f"{time.perf_counter() - began:.1f}"})
+    plot()
 
 
 def cells(hidden: Hidden, samples: int) -> dict[str, Callable[[], list[Row]]]:
@@ -75,11 +79,12 @@ def cells(hidden: Hidden, samples: int) -> dict[str, Callable[[], list[Row]]]:
 
     out: dict[str, Callable[[], list[Row]]] = {
         "service_only": lambda: exact(hidden.from_start(of(hidden.service_only))),
-        "mean_model": lambda: exact(hidden.from_start(of(hidden.mean_policy))),
+        "mean_model": lambda: exact(hidden.from_start(hidden.mean_values)),
         "told_the_type": lambda: exact(hidden.from_start(hidden.values)),
-        "qmdp": lambda: [_simulated(_qmdp(hidden), None)],
         "lower_bound": lambda: bound("lower"),
         "upper_bound": lambda: bound("upper"),
+        "qmdp": lambda: [_simulated(hidden, _baselines(hidden)["qmdp"])],
+        "mean_ahead": lambda: [_simulated(hidden, _baselines(hidden)["ahead"])],
     }
     for seed in SEEDS:
         out[f"learned_{seed}"] = lambda seed=seed: [_learned(hidden, samples, seed)]  # type: ignore[misc]
@@ -95,28 +100,93 @@ def _bounds(hidden: Hidden) -> Any:
     return _KEPT["bounds"]
 
 
-def _qmdp(hidden: Hidden) -> Any:
-    if "qmdp" not in _KEPT:
-        _KEPT["qmdp"] = rollout_values(hidden, {"qmdp": qmdp(hidden)}, CUSTOMERS, SEED)["qmdp"]
-    return _KEPT["qmdp"]
+def _baselines(hidden: Hidden) -> Any:
+    if "baselines" not in _KEPT:
+        planners = {"qmdp": qmdp(hidden), "ahead": mean_ahead(hidden), "mean": table(hidden.mean_policy)}
+        _KEPT["baselines"] = rollout_values(hidden, planners, CUSTOMERS, SEED)
+    return _KEPT["baselines"]
 
 
 def _learned(hidden: Hidden, samples: int, seed: int) -> Row:
-    from training.belief_ppo import decider, learn
+    from training.belief_ppo import BeliefSettings, learn
 
-    network = learn(hidden, samples, seed, Silent())
-    found = rollout_values(hidden, {"learned": decider(network)}, CUSTOMERS, SEED)["learned"]
-    return _simulated(found, _qmdp(hidden))
+    policy = learn(hidden, BeliefSettings(samples=samples), seed, Silent())
+    planners = {"qmdp": qmdp(hidden), "mean_ahead": mean_ahead(hidden)} if seed == SEEDS[0] else {}
+    _chosen(hidden, planners | {f"learned_{seed}": policy})
+    found = rollout_values(hidden, {"learned": policy}, CUSTOMERS, SEED)["learned"]
+    return _simulated(hidden, found) | {"step": policy.step}
 
 
-def _simulated(found: Any, beside: Any) -> Row:
-    own = interval(found)
-    row = {"value": f"{own.mean:.6f}", "low": f"{own.low:.6f}", "high": f"{own.high:.6f}"}
-    if beside is not None:
-        over = interval(np.asarray(found) - beside)
-        figures = (over.mean, over.low, over.high)
-        row |= {name: f"{figure:.6f}" for name, figure in zip(OVER, figures, strict=True)}
-    return row
+def _simulated(hidden: Hidden, found: Any) -> Row:
+    """Values by their difference to the mean model's plan, whose own value is exact."""
+    beside, exact = _baselines(hidden), hidden.from_start(hidden.mean_values)
+    figures = [_figures(found - beside["mean"], exact)]
+    figures += [_figures(found - beside[name]) for name in ("qmdp", "mean", "ahead")]
+    upper = next(float(r["value"]) for r in _read() if r["cell"] == "upper_bound")
+    gained = found - beside["qmdp"]
+    gap = upper - (exact + beside["qmdp"] - beside["mean"])
+    share = float(gained.mean() / gap.mean())
+    figures.append(_figures((gained - share * gap) / gap.mean(), share))  # a ratio's interval, by its slope
+    names = ("value", "low", "high", *OVER, *SHARE)
+    return dict(zip(names, [f"{x:.6f}" for three in figures for x in three], strict=True))
+
+
+def _figures(samples: Any, plus: float = 0.0) -> tuple[float, float, float]:
+    own = interval(samples)
+    return own.mean + plus, own.low + plus, own.high + plus
+
+
+def _chosen(hidden: Hidden, policies: dict[str, Any]) -> None:
+    """What is done with a customer just met, consent given to all, at 49 beliefs."""
+    rules = hidden.journey.rules
+    simulator = Simulator(hidden.journey, 1_000, 0)
+    full = int(hidden.kernels[0].consents[-1])
+    fresh = (simulator.states[:, 0] == 0) & (simulator.states[:, 5] == full)
+    i = int(np.flatnonzero(fresh)[0])
+    believed = np.linspace(0.01, 0.97, 49)
+    beliefs = np.stack([believed, 1.0 - believed], axis=1)
+    observed = np.repeat(simulator.observations[i : i + 1], len(beliefs), axis=0)
+    observed[:, -2:] = beliefs
+    block = np.full(len(beliefs), len(hidden.kernels[0].consents) - 1)
+    state = np.full(len(beliefs), int(simulator.states[i].astype(int) @ np.asarray(rules.strides)))
+    legal = np.repeat(unpack(simulator.legal[i : i + 1], len(hidden.journey.actions)), len(beliefs), axis=0)
+    seen = Seen(block, state, beliefs, observed, legal)
+    with CHOICES.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for name, decide in policies.items():
+            keys = [hidden.journey.actions[int(a)].key for a in decide(seen)]
+            writer.writerows(zip([name] * len(keys), [f"{b:.2f}" for b in believed], keys, strict=True))
+
+
+def plot() -> None:
+    """Each policy's action over the belief, one band a policy."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with CHOICES.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    names, keys = list(dict.fromkeys(r[0] for r in rows)), sorted({r[2] for r in rows}, key=_order)
+    bands = np.array([[keys.index(r[2]) for r in rows if r[0] == name] for name in names])
+    colours = ["#d9d9d9", "#4477aa", "#66ccee", "#ee6677", "#ccbb44", "#228833", "#aa3377"][: len(keys)]
+    figure, axes = pyplot.subplots(figsize=(8, 0.5 * len(names) + 1.8), layout="constrained")
+    axes.imshow(
+        bands, aspect="auto", extent=(0.0, 0.98, len(names) - 0.5, -0.5), interpolation="nearest",
+        cmap=matplotlib.colors.ListedColormap(colours), vmin=-0.5, vmax=len(keys) - 0.5,
+    )  # fmt: skip
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("belief that the customer seeks deals (a new customer: 0.3)")
+    axes.axvline(0.3, color="black", linewidth=1, linestyle=":")
+    for band in range(1, len(names)):
+        axes.axhline(band - 0.5, color="white", linewidth=3)
+    patches = [matplotlib.patches.Patch(color=c, label=k) for c, k in zip(colours, keys, strict=True)]
+    figure.legend(handles=patches, loc="outside upper center", ncols=len(keys), frameon=False)
+    figure.savefig(HERE / "choices.png", dpi=110)
+
+
+def _order(key: str) -> tuple[bool, str]:
+    return key != "wait", key
 
 
 def _read() -> list[Row]:

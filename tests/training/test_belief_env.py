@@ -1,22 +1,32 @@
-"""Training on the belief: a day pays what not knowing the type costs, at the belief it was decided on."""
+"""Training on the belief: days are paid against a baseline that knows the belief, and correct it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pytest
 
 from envs.hidden import Hidden
+from envs.hidden_rollouts import mean_ahead, qmdp, rollout_values
 from envs.journey import compile_journey
 from envs.scenario_file import load_scenario
-from training.belief_env import BeliefEnv
+from training.belief_env import BeliefEnv, Plan, baseline
+from training.belief_ppo import Corrected
+from training.network import PolicyNetwork
 
 
-def test_a_day_pays_the_believed_loss_of_its_action(root: Any) -> None:
+@pytest.fixture(scope="module")
+def hidden(root: Any) -> Hidden:
+    """The shipped scenario of hidden types."""
     journey = compile_journey(load_scenario(root / "configs/scenarios/personas.yaml"), "everybody")
-    hidden = Hidden(journey, journey.weights())
-    env, rng = BeliefEnv(hidden, 64, 50, seed=2), np.random.default_rng(0)
-    strides, consents = np.asarray(journey.rules.strides), hidden.kernels[0].consents.tolist()
+    return Hidden(journey, journey.weights())
+
+
+def test_a_day_under_qmdps_values_pays_the_believed_loss_of_its_action(hidden: Hidden) -> None:
+    env, rng = BeliefEnv(hidden, baseline(hidden, "qmdp", 0.1), 64, 50, seed=2), np.random.default_rng(0)
+    strides, consents = np.asarray(hidden.journey.rules.strides), hidden.kernels[0].consents.tolist()
+    env.scale = 3.0
     for _ in range(30):
         before, believed = env.simulator.states.astype(np.int64), env.simulator.beliefs.copy()
         legal = env.action_masks()
@@ -30,3 +40,37 @@ def test_a_day_pays_the_believed_loss_of_its_action(root: Any) -> None:
             expected = -env.scale * (believed[i, 0] * lost[0] + believed[i, 1] * lost[1])
             np.testing.assert_allclose(rewards[i], expected, rtol=1e-5, atol=1e-6)
     assert rewards.max() <= 1e-6
+
+
+def test_following_the_mean_models_plan_earns_nothing_against_itself(hidden: Hidden) -> None:
+    env = BeliefEnv(hidden, baseline(hidden, "mean", 0.1), 64, 50, seed=2)
+    strides = np.asarray(hidden.journey.rules.strides)
+    for _ in range(30):
+        states = env.simulator.states.astype(np.int64)
+        planned: Any = hidden.mean_policy[states[:, 5], states @ strides]
+        stepped: Any = env.step(planned.astype(np.int64))
+        assert np.abs(stepped[1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("plan", ["mean", "qmdp"])
+def test_no_step_from_a_baseline_is_the_baseline_and_every_step_is_legal(hidden: Hidden, plan: Plan) -> None:
+    base = baseline(hidden, plan, 0.1)
+    network = PolicyNetwork(hidden.journey.encoding.sizes, len(hidden.journey.actions))
+    planner = mean_ahead(hidden) if plan == "mean" else qmdp(hidden)
+    policies = {
+        "planner": planner,
+        "none": Corrected(base, network, 0.0),
+        "far": Corrected(base, network, 1e3),
+    }
+    found = rollout_values(hidden, policies, 400, seed=3, days=40)  # raises where an action is illegal
+    np.testing.assert_allclose(found["none"], found["planner"], atol=1e-3)
+    assert np.abs(found["far"] - found["planner"]).max() > 1.0
+
+
+def test_the_priors_logits_are_hugely_negative_exactly_where_an_action_is_illegal(hidden: Hidden) -> None:
+    env = BeliefEnv(hidden, baseline(hidden, "mean", 0.1), 500, 50, seed=4)
+    for _ in range(20):
+        logits, legal = env.prior_logits(), env.action_masks()
+        assert ((logits > -1e7) == legal).all()
+        assert logits.dtype == np.float32
+        env.step(logits.argmax(axis=1))
