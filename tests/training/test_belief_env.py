@@ -57,7 +57,7 @@ def test_no_step_from_a_baseline_is_the_baseline_and_every_step_is_legal(hidden:
     base = baseline(hidden, plan, 0.1)
     network = PolicyNetwork(hidden.journey.encoding.sizes, len(hidden.journey.actions))
     planner = mean_ahead(hidden) if plan == "mean" else qmdp(hidden)
-    policies = {
+    policies: dict[str, Any] = {
         "planner": planner,
         "none": Corrected(base, network, 0.0),
         "far": Corrected(base, network, 1e3),
