@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
 from envs.errors import Interrupted, ScenarioError
 from envs.scenario import Scenario
@@ -27,6 +26,8 @@ RUN = RunConfig(learner="ppo", settings=SETTINGS, scenario="tiny", checkpoint_se
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     """One local cluster for all tests."""
+    import ray  # an extra: these tests are collected, not run, without it
+
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
