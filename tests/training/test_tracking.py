@@ -82,7 +82,7 @@ def contents(uri: str, run_id: str) -> dict[str, Any]:
 def test_a_dead_server_costs_a_whole_run_two_seconds_at_most(
     server: Callable[[], AbstractContextManager[str]], tmp_path: Path
 ) -> None:
-    spent = []
+    spent: list[float] = []
     while len(spent) < 3 and min(spent, default=9.0) >= 2.0:  # a busy machine only ever adds
         with server() as uri:
             spent.append(tracked_in_vain(uri, tmp_path / str(len(spent))))
