@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,13 @@ from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ordinary_floats() -> Iterator[None]:
+    """No module leaves the process with its smallest numbers rounded to 0, as training wants them."""
+    yield
+    assert sys.float_info.min / 2.0 > 0.0, "training's floats leaked out of this module"
 
 
 @pytest.fixture(scope="session")

@@ -66,9 +66,9 @@ class _Follower(BaseCallback):
         self._report.offer(dict)
 
 
+@single_threaded()
 def learn(hidden: Hidden, settings: BeliefSettings, seed: int, report: Report) -> Corrected:
     """Simulate, update, repeat; deterministic in its arguments."""
-    single_threaded()
     base = baseline(hidden, settings.plan, settings.temperature)
     days = round(settings.horizon / (1.0 - hidden.discount))
     env = BeliefEnv(hidden, base, settings.customers, days, seed)

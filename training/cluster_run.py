@@ -72,7 +72,7 @@ def train_cluster(
     Goes on from the folder's checkpoint, and returns a finished outcome it finds there. Raises
     `Interrupted` soon after `stop()` becomes true, the checkpoint written.
     """
-    from training.network import ordinary_floats  # torch is slow to import, and jobs are described without it
+    from training.network import single_threaded  # torch is slow to import, and jobs are described without it
 
     report = _report(job, tell, stop)
     done = _finished(job, report)
@@ -81,11 +81,8 @@ def train_cluster(
     if stop():
         raise Interrupted(f"{job.cluster}: not begun")
     numba.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            outcome = _train_cluster(job, report)
-    finally:
-        ordinary_floats()
+    with threadpool_limits(1), single_threaded():
+        outcome = _train_cluster(job, report)
     if job.folder is not None:
         write_state(job.folder / "outcome.pt", {"job": asdict(report.identity)} | _plain(outcome))
     return outcome

@@ -72,8 +72,10 @@ def run_cell(cell: Wanted) -> Cell:
     import numba
     from threadpoolctl import threadpool_limits
 
+    from training.network import single_threaded
+
     numba.set_num_threads(1)
-    with threadpool_limits(1):
+    with threadpool_limits(1), single_threaded():
         return _run_cell(cell)
 
 

@@ -17,13 +17,13 @@ STEPS, BATCH, LEARNING_RATE = 1500, 1024, 4e-3
 GAP_WEIGHT = 10.0
 
 
+@single_threaded()
 def fit_values(network: PolicyNetwork, observations: Any, q: Any, greedy: Any, seed: int) -> None:
     """Fit `network.values` in place to `q` (N, A), −inf where illegal; `greedy` (N,) actions.
 
     A state's value and the actions' gaps are outputs of their own, each on its own scale: the
     gaps decide what exploration may choose, and are small beside the value.
     """
-    single_threaded()
     legal = np.isfinite(q)
     value = q[np.arange(len(q)), greedy]
     gaps = np.where(legal, value[:, None] - np.where(legal, q, 0.0), 0.0)

@@ -52,10 +52,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@single_threaded()
 def main() -> None:
     """Make the rows that are missing, then draw and print them."""
     numba.set_num_threads(1)
-    single_threaded()
     scenario = load_scenario(SCENARIO)
     journey = compile_journey(scenario, CLUSTER)
     known = references(Problem(journey, "lifetime_value", 0))

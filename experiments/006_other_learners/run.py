@@ -69,6 +69,7 @@ class Clock(BaseCallback):
         return time.process_time() < self._end
 
 
+@single_threaded()
 def main() -> None:
     """Make the rows that are missing."""
     parser = argparse.ArgumentParser(description="other learners, and library defaults")
@@ -76,7 +77,6 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="*", default=list(CLUSTERS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0], help="of our learners")
     options = parser.parse_args()
-    single_threaded()
     for learner in options.only:
         for name in (n for n in WHERE[learner] if n in options.scenarios):
             scenario = load_scenario(CONFIGS / "scenarios" / f"{name}.yaml")

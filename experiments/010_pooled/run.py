@@ -53,6 +53,7 @@ ARMS = ("pooled", "fine_tuned", "per_cluster", "same_updates")
 MARKS = dict(zip(("prior", "pooled_part", *ARMS), "_sos^D", strict=True))
 
 
+@single_threaded()
 def main() -> None:
     """Make the seeds that are missing, then draw them."""
     parser = argparse.ArgumentParser(description="pooled, fine-tuned or per cluster")
@@ -60,7 +61,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     numba.set_num_threads(1)
-    single_threaded()
     scenario = load_scenario(SCENARIO)
     settings = Settings.model_validate({"ppo": {"samples": options.samples, "judged_every": 10_000}})
     recipe = sha256(settings.model_dump_json().encode()).hexdigest()[:12]

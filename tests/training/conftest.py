@@ -9,15 +9,14 @@ import pytest
 from envs.journey import compile_journey
 from envs.scenario import Scenario
 from training.learner import Problem
-from training.network import ordinary_floats, single_threaded
+from training.network import single_threaded
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread(ordinary_floats: None) -> Iterator[None]:
     """Torch as training uses it, for these modules only."""
-    single_threaded()
-    yield
-    ordinary_floats()
+    with single_threaded():
+        yield
 
 
 @pytest.fixture(scope="session")

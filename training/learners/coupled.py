@@ -47,9 +47,9 @@ class Settings(Strict):
         return epoch
 
 
+@single_threaded()
 def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Live, learn, smooth."""
-    single_threaded()
     journey = problem.journey
     days = max(round(settings.horizon / (1.0 - journey.scenario.discount)), 2)
     sampler = CoupledSampler(

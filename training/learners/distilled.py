@@ -37,9 +37,9 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     return Learned(taught(problem, settings, report), samples=settings.steps * settings.batch)
 
 
+@single_threaded()
 def taught(problem: Problem, settings: Settings, report: Report) -> PolicyNetwork:
     """The network with the planner's policy in its policy trunk."""
-    single_threaded()
     torch.manual_seed(problem.seed)
     network = PolicyNetwork(problem.journey.encoding.sizes, len(problem.journey.actions), settings.hidden)
     good, visits = targets(problem, settings.tie)

@@ -63,9 +63,9 @@ class Settings(Strict):
         return self.exploration_last + (self.exploration - self.exploration_last) * left
 
 
+@single_threaded()
 def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Act, keep, draw, update, repeat."""
-    single_threaded()
     agent = Agent(problem, settings)
     saved = report.saved()
     if saved is not None:

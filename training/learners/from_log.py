@@ -44,9 +44,9 @@ class Settings(Strict):
     judged_every: Count = 5  # iterations between points of the learning curve
 
 
+@single_threaded()
 def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Read or simulate the log, iterate, average the members."""
-    single_threaded()
     began = time.perf_counter()
     journey = problem.journey
     log = transitions(problem, settings)

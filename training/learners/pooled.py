@@ -77,9 +77,9 @@ class Stage:
         self._report.offer(dict)
 
 
+@single_threaded()
 def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Pool, fine-tune where needed, compare, keep the best."""
-    single_threaded()
     stages = [0.0, 0.5, 0.7, 1.0] if settings.compare else [0.0, 0.7, 1.0, 1.0]
     weights = pooled_weights(problem, settings, Stage(report, stages[0], stages[1]))
     prior = own_prior(problem, settings.ppo)

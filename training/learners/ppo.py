@@ -77,9 +77,9 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     return correct(problem, settings, report, own_prior(problem, settings))
 
 
+@single_threaded()
 def correct(problem: Problem, settings: Settings, report: Report, prior: Any) -> Learned:
     """Learn a correction of a prior's logits (M, S, A); None: a policy of its own."""
-    single_threaded()
     model = agent(problem, settings, prior)
     watcher = Watcher(problem, settings, report, prior)
     saved = report.saved()
