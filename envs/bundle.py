@@ -42,20 +42,43 @@ class Parity(Frozen):
     probabilities: list[list[float]]  # as the file gives them, before any mask
 
 
+class Range(Frozen):
+    """A mean with its 95 % interval over customers."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Simulated(Frozen):
+    """What rollouts found where nothing exact can be said; money in objective units."""
+
+    reason: str  # why there is no score
+    customers: int
+    days: int
+    seed: int
+    value: Range
+    over: dict[str, Range]  # gained over planners, on the same customers
+    upper_bound: float  # exact; no policy is worth more
+
+
 class ClusterEntry(Frozen):
     """One cluster's file and what was proved about it; money in objective units."""
 
     file: str
     max_regret: float = Field(ge=0.0)  # a value gap below which exploration may choose
-    score: float | None  # of the greedy action; None where V* − J0 is too small to divide by
+    # of the greedy action; None where V* − J0 is too small to divide by, or nobody knows V*
+    score: float | None
     score_served: float | None  # the same with exploration
     money_gap: float | None = None  # V* − J, given where the score is None
-    optimum: float
+    optimum: float | None  # None where types are hidden
     service_only: float | None = None
     value: float
     value_served: float | None = None
-    value_error: float = Field(ge=0.0)  # largest error of `values` over the tested states
+    # largest error of `values` over the tested states: of Q, or of a plan's Q where types are hidden
+    value_error: float = Field(ge=0.0)
     belief: list[str] = []  # what follows the manifest's observation where hidden types live
+    simulated: Simulated | None = None  # the evidence where types are hidden
     parity: Parity
 
 

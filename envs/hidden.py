@@ -78,9 +78,14 @@ class Hidden:
         return np.where(np.isneginf(self.q), 0.0, self.values[..., None] - self.q)
 
     @cached_property
+    def mean_kernel(self) -> Kernel:
+        """The share-weighted model."""
+        return build_kernel(mean_journey(self.journey))
+
+    @cached_property
     def mean_policy(self) -> Any:
         """(M, S) int8 the plan of the share-weighted model."""
-        return solve(build_kernel(mean_journey(self.journey)), self.weights).actions
+        return solve(self.mean_kernel, self.weights).actions
 
     @cached_property
     def mean_values(self) -> Any:
@@ -150,5 +155,5 @@ def refuse_hidden(journey: Journey) -> None:
             where=f"clusters.{journey.cluster.name}.personas",
             got=", ".join(journey.persona_names),
             expected="a cluster without personas",
-            hint="envs/belief_grid.py bounds it; experiments/005_personas learns on its belief",
+            hint="`journey train configs/training/personas.yaml` learns on its belief",
         )

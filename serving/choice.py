@@ -13,6 +13,7 @@ import numpy as np
 from envs.actions import Action
 from envs.errors import JourneyError
 from envs.fold import Live
+from envs.journey import Journey
 from envs.live import LiveMask
 from envs.masks import unpack
 from envs.policy import sample, serving_probabilities
@@ -88,8 +89,21 @@ def blocked(actions: tuple[Action, ...], mask: LiveMask) -> list[Blocked]:
     return [Blocked(touchpoint=a.touchpoint, channel=a.channel, rule=rule) for a, rule in named]
 
 
-def reason(actions: tuple[Action, ...], choice: Choice) -> Reason:
-    """Why this step: its lead over the best other legal one, in value."""
+def believed(journey: Journey, choice: Choice) -> dict[str, float] | None:
+    """What the decision took the customer's hidden type to be; None where the cluster has none."""
+    if not journey.encoding.beliefs:
+        return None
+    belief = choice.observation[len(journey.encoding.levels) :]
+    return dict(zip(journey.persona_names, belief, strict=True))
+
+
+def reason(journey: Journey, choice: Choice) -> Reason:
+    """Why this step: its lead over the best other legal one, in value, and what was believed."""
+    why = _lead(journey.actions, choice)
+    return why.model_copy(update={"belief": believed(journey, choice)})
+
+
+def _lead(actions: tuple[Action, ...], choice: Choice) -> Reason:
     key = actions[choice.action].key
     others = [n for n in choice.legal if n != choice.action]
     if choice.degraded:

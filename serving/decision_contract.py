@@ -132,11 +132,16 @@ class Blocked(Model):
 
 
 class Reason(Model):
-    """Why: the gap is between the chosen step's value and the best other legal one's."""
+    """Why: the gap is between the chosen step's value and the best other legal one's.
+
+    Where types are hidden it may be negative: values follow a plan that learns nothing from
+    tomorrow on, and the policy may ask in order to learn.
+    """
 
     summary: str
     gap_to_next: Number | None
     runner_up: NextStep | None
+    belief: dict[str, Probability] | None = None  # in the customer's hidden types, where there are any
 
 
 class Decision(Model):

@@ -53,7 +53,7 @@ def answer(
         propensity=choice.propensity,
         alternatives=alternatives(journey.actions, choice),
         blocked=blocked(journey.actions, worked.mask),
-        reason=reason(journey.actions, choice),
+        reason=reason(journey, choice),
         not_before=worked.mask.not_before,
         expires_at=valid_until(journey, moment, marketing),
         decided_at=moment,

@@ -27,7 +27,7 @@ class HeldCluster(Model):
     score: float | None
     score_served: float | None
     value: float
-    optimum: float
+    optimum: float | None  # null where nobody knows it: hidden types
 
 
 class HeldPolicy(Model):

@@ -27,6 +27,7 @@ Plan = Literal["mean", "qmdp"]
 class Baseline:
     """What is known before learning, linear in the belief."""
 
+    values: Any  # (P, M, S) U_p
     gains: Any  # (P, M, S, A) Q_p − U_p; 0 where illegal
     logits: Any  # (P, M, S, A) float32, `ILLEGAL` where illegal; weighed by the belief they are a prior
 
@@ -46,15 +47,18 @@ def baseline(hidden: Hidden, plan: Plan, temperature: float) -> Baseline:
     best = np.where(legal[0], mixed, -np.inf).max(axis=2)
     unit = float((best - mixed.sum(axis=2) / np.maximum(legal[0].sum(axis=2), 1)).mean())
     logits = np.where(legal, gains / (temperature * unit), ILLEGAL).astype(np.float32)
-    return Baseline(gains, logits)
+    return Baseline(values, gains, logits)
 
 
 class BeliefEnv(TrainEnv):
     """N customers of one cluster; observations end with the belief."""
 
-    def __init__(self, hidden: Hidden, base: Baseline, customers: int, horizon_days: int, seed: int) -> None:
+    def __init__(
+        self, hidden: Hidden, base: Baseline, customers: int, horizon_days: int, seed: int,
+        staggered: bool = True,
+    ) -> None:  # fmt: skip
         model = RewardModel(hidden.weights, hidden.discount, hidden.kernels[0].consents)
-        super().__init__(hidden.journey, model, customers, horizon_days, seed)
+        super().__init__(hidden.journey, model, customers, horizon_days, seed, staggered=staggered)
         self._base = base
         self._believed = self.simulator.beliefs.copy()
 

@@ -2,14 +2,14 @@
 
 The learner and its settings are `learners/ppo.py`'s, in `belief_env.py`. How far to go from the
 baseline to what was learned is chosen on simulated customers of its own; judging is done on
-others. Keeps no checkpoint: an interrupted run starts over and ends with the same weights.
+others (`hidden_judge.py`). An interrupted run goes on from its checkpoint to the same weights.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,10 +20,12 @@ from envs.hidden_rollouts import Seen, rollout_values
 from training.belief_env import Baseline, BeliefEnv, Plan, baseline
 from training.learner import Point, Report
 from training.learners.ppo import Settings, agent_in
+from training.masked_ppo import CutPPO
 from training.network import PolicyNetwork, single_threaded
+from training.ppo_state import restore, state_of
 from training.prior import STEPS
 
-CHOOSING, CHOOSERS = 5_000, 2_000  # first seed and number of the customers a step is chosen on
+CHOOSING, CHOOSERS = 5_000, 2_000  # first seed and number of the customers a choice is made on
 
 
 class BeliefSettings(Settings):
@@ -38,48 +40,74 @@ class Corrected:
     """A policy on (state, belief): the baseline's logits and a step along the network's."""
 
     base: Baseline
-    network: PolicyNetwork
+    network: PolicyNetwork | None = None  # None: the baseline itself
     step: float = 1.0
+    samples: int = 0  # customer-days simulated
 
     def __call__(self, seen: Seen) -> Any:
         """(N,) greedy legal actions."""
-        with torch.no_grad():
-            learned = self.network.logits(torch.from_numpy(seen.observation)).numpy()
-        logits = self.base.prior(seen.belief, seen.block, seen.state) + np.float32(self.step) * learned
+        logits = self.base.prior(seen.belief, seen.block, seen.state)
+        if self.network is not None:
+            with torch.no_grad():
+                learned = self.network.logits(torch.from_numpy(seen.observation)).numpy()
+            logits = logits + np.float32(self.step) * learned
         return np.where(seen.legal, logits, -np.inf).argmax(axis=1)
 
 
 class _Follower(BaseCallback):
-    """Lowers the bonus for nearness, tells of progress, and stops where the user wants to."""
+    """Lowers the bonus for nearness, tells of progress, and offers to keep where learning stands."""
 
     def __init__(self, settings: Settings, report: Report) -> None:
         super().__init__()
-        self._settings, self._report, self._began = settings, report, time.perf_counter()
+        self._settings, self._report = settings, report
+        self.updates, self.judging, self.began = 0, 0.0, time.perf_counter()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
+        model = cast(CutPPO, self.model)
+        self._report.offer(lambda: state_of(model, self))
         share = min(self.num_timesteps / self._settings.samples, 1.0)
-        self.model.ent_coef = self._settings.entropy_at(share)  # type: ignore[attr-defined]
-        self._report(Point(share, self.num_timesteps, time.perf_counter() - self._began))
-        self._report.offer(dict)
+        model.ent_coef = self._settings.entropy_at(share)
+        self._report(Point(share, self.num_timesteps, time.perf_counter() - self.began))
+        self.updates += 1
 
 
 @single_threaded()
 def learn(hidden: Hidden, settings: BeliefSettings, seed: int, report: Report) -> Corrected:
-    """Simulate, update, repeat; deterministic in its arguments."""
+    """Simulate, update, repeat; deterministic in its arguments, interrupted or not."""
     base = baseline(hidden, settings.plan, settings.temperature)
-    days = round(settings.horizon / (1.0 - hidden.discount))
-    env = BeliefEnv(hidden, base, settings.customers, days, seed)
-    env.calibrate(settings.return_size, days, seed)
-    sizes = hidden.journey.encoding.sizes
-    model = agent_in(env, settings, sizes, hidden.discount, seed)
-    model.learn(settings.samples, _Follower(settings, report))
-    network = PolicyNetwork(sizes, len(hidden.journey.actions), settings.hidden)
+    model = agent(hidden, settings, base, seed)
+    follower, saved = _Follower(settings, report), report.saved()
+    if saved is not None:
+        restore(model, follower, saved)
+    model.learn(settings.samples - model.num_timesteps, follower, reset_num_timesteps=saved is None)
+    network = PolicyNetwork(hidden.journey.encoding.sizes, len(hidden.journey.actions), settings.hidden)
     learned = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
     for own, theirs in zip(network.policy, learned, strict=True):
         own.load_state_dict(theirs.state_dict())
-    steps = {str(size): Corrected(base, network, size) for size in STEPS}
-    tried = rollout_values(hidden, steps, CHOOSERS, CHOOSING + seed)
-    return steps[max(steps, key=lambda size: float(tried[size].mean()))]
+    whole = Corrected(base, network, samples=int(model.num_timesteps))
+    return best_of(hidden, [replace(whole, step=size) for size in STEPS], seed)
+
+
+def agent(hidden: Hidden, settings: BeliefSettings, base: Baseline, seed: int) -> CutPPO:
+    """The learner before its first day."""
+    days = max(round(settings.horizon / (1.0 - hidden.discount)), 2)
+    env = BeliefEnv(hidden, base, settings.customers, days, seed, settings.staggered)
+    if settings.return_size > 0.0:
+        env.calibrate(settings.return_size, days, seed)
+    return agent_in(env, settings, hidden.journey.encoding.sizes, hidden.discount, seed)
+
+
+def best_of(hidden: Hidden, policies: list[Corrected], seed: int) -> Corrected:
+    """The one worth most, the first of equals, to customers who neither teach nor judge."""
+    tried = rollout_values(
+        hidden, {str(i): p for i, p in enumerate(policies)}, CHOOSERS, choosing_seed(seed)
+    )
+    return max(zip(policies, tried.values(), strict=True), key=lambda pair: float(pair[1].mean()))[0]
+
+
+def choosing_seed(seed: int) -> int:
+    """Whom a run with this seed chooses on."""
+    return CHOOSING + seed

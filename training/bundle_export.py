@@ -34,6 +34,17 @@ class Exported:
     known: References
 
 
+@dataclass(frozen=True)
+class Delivered:
+    """What a cluster's training comes to, whatever kind of cluster it is."""
+
+    file: str  # its name
+    content: bytes
+    entry: ClusterEntry
+    record: dict[str, Any]  # one entry of `clusters` in the run's document
+    paths: dict[str, Any]  # by objective
+
+
 def export(
     problem: Problem,
     learned: Learned,

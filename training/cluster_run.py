@@ -18,11 +18,12 @@ from threadpoolctl import threadpool_limits
 
 from envs.bundle import ClusterEntry
 from envs.errors import Interrupted
-from envs.journey import compile_journey
+from envs.journey import Journey, compile_journey
 from envs.paths import ideal_path
 from envs.scenario import Scenario
 from envs.solver import solve
-from training.bundle_export import Exported, export
+from training import hidden_run
+from training.bundle_export import Delivered, Exported, export
 from training.checkpoint import Checkpoint, Identity, read_state, write_state
 from training.judge import bounds, value_of
 from training.learner import Learned, Point, Problem, Table
@@ -115,6 +116,24 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
 
 def _train_cluster(job: Job, report: Checkpoint) -> Outcome:
     journey = compile_journey(job.scenario, job.cluster)
+    if len(journey.personas) > 1:
+        made = hidden_run.deliver(job.config, journey, job.objective, report)
+    else:
+        made = _deliver(job, journey, report)
+    return Outcome(
+        cluster=job.cluster,
+        file=made.file,
+        content=made.content,
+        entry=made.entry,
+        record=made.record,
+        curve=report.curve,
+        began=report.began,
+        paths=made.paths,
+    )
+
+
+def _deliver(job: Job, journey: Journey, report: Checkpoint) -> Delivered:
+    """A cluster whose state is observed: learn, export, read back, judge exactly."""
     shared = None if job.folder is None else job.folder.parent
     problem = Problem(journey, job.objective, job.config.seed, shared)
     report.judged = lambda point: _scored(problem, point)
@@ -122,16 +141,8 @@ def _train_cluster(job: Job, report: Checkpoint) -> Outcome:
     learned: Learned = learner.learn(problem, settings_of(job.config), report)
     seconds = report.seconds
     exported = export(problem, learned, job.config.exploration, job.config.max_regret)
-    return Outcome(
-        cluster=job.cluster,
-        file=exported.name,
-        content=exported.content,
-        entry=exported.entry,
-        record=_record(problem, learned, exported, seconds),
-        curve=report.curve,
-        began=report.began,
-        paths=_paths(problem),
-    )
+    record = _record(problem, learned, exported, seconds)
+    return Delivered(exported.name, exported.content, exported.entry, record, _paths(problem))
 
 
 def _scored(problem: Problem, point: Point) -> Point:

@@ -91,15 +91,20 @@ class PolicyNetwork(nn.Module):
 
 def to_onnx(network: PolicyNetwork) -> bytes:
     """The network as an ONNX file: `observation` → `probabilities`, `values`."""
-    buffer = io.BytesIO()
     features = int(network.one_hot.entry.max()) + 1
     if network.one_hot.belief.numel():
         features = max(features, int(network.one_hot.belief.max()) + 1)
+    return graph_to_onnx(network, features)
+
+
+def graph_to_onnx(graph: nn.Module, features: int) -> bytes:
+    """Any graph from an observation (N, F) to probabilities and values (N, A) as such a file."""
+    buffer = io.BytesIO()
     with warnings.catch_warnings():
         # the exporter warns that a newer one exists; that one needs a further package
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.eval(),
+            graph.eval(),
             (torch.zeros(2, features),),
             buffer,  # type: ignore[arg-type]
             input_names=["observation"],

@@ -20,6 +20,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from envs.errors import ConfigError, Interrupted, JourneyError, UserError
+from envs.hidden import refuse_hidden
+from envs.journey import compile_journey
 from envs.output import progress, to_json
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
@@ -43,6 +45,8 @@ def run(config: SweepConfig) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     scenario = load_scenario(config.scenario)
     objective, clusters = chosen(config, scenario)
+    for name in clusters:  # trials are ranked by exact scores
+        refuse_hidden(compile_journey(scenario, name))
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):

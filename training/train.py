@@ -24,6 +24,7 @@ from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
 from training.cluster_run import Job, Outcome
 from training.engine import engine_module, train_all
+from training.hidden_run import refuse_unfit
 from training.plots import draw
 from training.run_config import RunConfig
 from training.tracking import Tracker
@@ -37,6 +38,7 @@ def run(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     """
     scenario = load_scenario(config.scenario)
     objective, clusters = chosen(config, scenario)
+    refuse_unfit(config, scenario, clusters)
     engine_module(config.engine)  # a wrong name, or an extra that is missing, before anything begins
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -142,8 +144,9 @@ def score_table(records: list[dict[str, Any]], path: Path) -> None:
     """One row a cluster and policy: the learned one, its references, what is shown beside it."""
     rows = [["cluster", "policy", "value", "score"]]
     for record in records:
-        room = record["optimum"] - record["service_only"]
-        values = {"learned": record["value"], "optimum": record["optimum"]} | record["baselines"]
+        bound = "upper_bound" if record["optimum"] is None else "optimum"
+        room = record[bound] - record["service_only"]
+        values = {"learned": record["value"], bound: record[bound]} | record["baselines"]
         values |= {name: beside["value"] for name, beside in record["shown_beside"].items()}
         for name, value in values.items():
             flat = record["score"] is None

@@ -19,34 +19,22 @@ import numpy as np
 
 from envs.belief_grid import grid_bounds
 from envs.hidden import Hidden
-from envs.hidden_rollouts import Seen, interval, mean_ahead, qmdp, rollout_values, table
+from envs.hidden_rollouts import Interval, Seen, mean_ahead, qmdp
 from envs.journey import compile_journey
 from envs.kernel import start_distribution
 from envs.masks import unpack
 from envs.scenario_file import load_scenario
 from envs.simulator import Simulator
+from training.hidden_judge import PLANNERS, HiddenJudge
 
 HERE = Path(__file__).resolve().parent
 SCENARIO = HERE.parents[1] / "configs" / "scenarios" / "personas.yaml"
 ROWS, CHOICES = HERE / "rows.csv", HERE / "choices.csv"
-CUSTOMERS, SEED, POINTS, SEEDS = 4_000, 9_000, 33, (0, 1, 2)  # no learner sees the judge's customers
-OVER = tuple(f"over_{x}{end}" for x in ("qmdp", "mean", "ahead") for end in ("", "_low", "_high"))
+POINTS, SEEDS = 33, (0, 1, 2)  # no learner sees the judge's customers
+OVER = tuple(f"over_{x}{end}" for x in PLANNERS for end in ("", "_low", "_high"))
 SHARE = ("share", "share_low", "share_high")  # of the gap from QMDP to the upper bound
 FIELDS = ("cell", "scenario_hash", "samples", "value", "low", "high", *OVER, *SHARE, "step", "seconds")
 Row = dict[str, Any]
-
-
-class Silent:
-    """Nobody listens."""
-
-    def __call__(self, point: Any) -> None:
-        """Nothing."""
-
-    def saved(self) -> None:
-        """Nothing was interrupted."""
-
-    def offer(self, state: Any) -> None:
-        """Nothing is kept."""
 
 
 def main(samples: int) -> None:
@@ -68,26 +56,26 @@ def main(samples: int) -> None:
 
 def cells(hidden: Hidden, samples: int) -> dict[str, Callable[[], list[Row]]]:
     """Every row there should be."""
-    of = hidden.values_of
     start, prior = start_distribution(hidden.kernels[0]), float(hidden.journey.shares[0])
+    judge = HiddenJudge(hidden)
 
-    def exact(value: float) -> list[Row]:
-        return [{"value": f"{value:.6f}"}]
+    def exact(name: str) -> list[Row]:
+        return [{"value": f"{judge.exact[name]:.6f}"}]
 
     def bound(which: str) -> list[Row]:
-        return exact(float((start * getattr(_bounds(hidden), which)(prior)).sum()))
+        return [{"value": f"{float((start * getattr(_bounds(hidden), which)(prior)).sum()):.6f}"}]
 
     out: dict[str, Callable[[], list[Row]]] = {
-        "service_only": lambda: exact(hidden.from_start(of(hidden.service_only))),
-        "mean_model": lambda: exact(hidden.from_start(hidden.mean_values)),
-        "told_the_type": lambda: exact(hidden.from_start(hidden.values)),
+        "service_only": lambda: exact("service_only"),
+        "mean_model": lambda: exact("mean_model"),
+        "told_the_type": lambda: exact("told_the_type"),
         "lower_bound": lambda: bound("lower"),
         "upper_bound": lambda: bound("upper"),
-        "qmdp": lambda: [_simulated(hidden, _baselines(hidden)["qmdp"])],
-        "mean_ahead": lambda: [_simulated(hidden, _baselines(hidden)["ahead"])],
+        "qmdp": lambda: [_simulated(judge, judge.planners["qmdp"])],
+        "mean_ahead": lambda: [_simulated(judge, judge.planners["ahead"])],
     }
     for seed in SEEDS:
-        out[f"learned_{seed}"] = lambda seed=seed: [_learned(hidden, samples, seed)]  # type: ignore[misc]
+        out[f"learned_{seed}"] = lambda seed=seed: [_learned(judge, samples, seed)]  # type: ignore[misc]
     return out
 
 
@@ -100,40 +88,24 @@ def _bounds(hidden: Hidden) -> Any:
     return _KEPT["bounds"]
 
 
-def _baselines(hidden: Hidden) -> Any:
-    if "baselines" not in _KEPT:
-        planners = {"qmdp": qmdp(hidden), "ahead": mean_ahead(hidden), "mean": table(hidden.mean_policy)}
-        _KEPT["baselines"] = rollout_values(hidden, planners, CUSTOMERS, SEED)
-    return _KEPT["baselines"]
-
-
-def _learned(hidden: Hidden, samples: int, seed: int) -> Row:
+def _learned(judge: HiddenJudge, samples: int, seed: int) -> Row:
     from training.belief_ppo import BeliefSettings, learn
+    from training.checkpoint import Unsaved
 
-    policy = learn(hidden, BeliefSettings(samples=samples), seed, Silent())
+    hidden = judge.hidden
+    policy = learn(hidden, BeliefSettings(samples=samples), seed, Unsaved())
     planners = {"qmdp": qmdp(hidden), "mean_ahead": mean_ahead(hidden)} if seed == SEEDS[0] else {}
     _chosen(hidden, planners | {f"learned_{seed}": policy})
-    found = rollout_values(hidden, {"learned": policy}, CUSTOMERS, SEED)["learned"]
-    return _simulated(hidden, found) | {"step": policy.step}
+    return _simulated(judge, judge.samples(policy)) | {"step": policy.step}
 
 
-def _simulated(hidden: Hidden, found: Any) -> Row:
-    """Values by their difference to the mean model's plan, whose own value is exact."""
-    beside, exact = _baselines(hidden), hidden.from_start(hidden.mean_values)
-    figures = [_figures(found - beside["mean"], exact)]
-    figures += [_figures(found - beside[name]) for name in ("qmdp", "mean", "ahead")]
+def _simulated(judge: HiddenJudge, found: Any) -> Row:
+    """The judge's figures as a row."""
     upper = next(float(r["value"]) for r in _read() if r["cell"] == "upper_bound")
-    gained = found - beside["qmdp"]
-    gap = upper - (exact + beside["qmdp"] - beside["mean"])
-    share = float(gained.mean() / gap.mean())
-    figures.append(_figures((gained - share * gap) / gap.mean(), share))  # a ratio's interval, by its slope
+    figures: list[Interval] = [judge.value(found), *judge.over(found).values(), judge.share(found, upper)]
     names = ("value", "low", "high", *OVER, *SHARE)
-    return dict(zip(names, [f"{x:.6f}" for three in figures for x in three], strict=True))
-
-
-def _figures(samples: Any, plus: float = 0.0) -> tuple[float, float, float]:
-    own = interval(samples)
-    return own.mean + plus, own.low + plus, own.high + plus
+    cells = [f"{x:.6f}" for each in figures for x in (each.mean, each.low, each.high)]
+    return dict(zip(names, cells, strict=True))
 
 
 def _chosen(hidden: Hidden, policies: dict[str, Any]) -> None:

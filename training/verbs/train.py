@@ -66,6 +66,9 @@ def show(console: Console, document: dict[str, Any]) -> None:
     """The score table, and where things are."""
     console.width = max(console.width, 132)  # wrapped rows of figures cannot be compared
     console.print(score_table(document))
+    for cluster in document["clusters"]:
+        if "no_score" in cluster:
+            console.print(simulated(cluster))
     console.print(f"bundle: {document['bundle']}")
     if document["mlflow_run_id"]:
         console.print(f"MLflow run: {document['mlflow_run_id']}")
@@ -78,10 +81,25 @@ def score_table(document: dict[str, Any]) -> Any:
     rows = []
     for c in document["clusters"]:
         best = f"{figure(c['best_baseline']['value'])} {c['best_baseline']['name'].replace('_', ' ')}"
-        score = c["score"] if c["score"] is not None else f"gap {figure(c['money_gap'])}"
+        gap = None if c["money_gap"] is None else f"gap {figure(c['money_gap'])}"
+        score = c["score"] if c["score"] is not None else gap
         rows.append(
             [c["name"], f"{c['states']:,}", c["optimum"], c["service_only"], c["never"], best, c["value"],
              score, c["score_served"], c["edge"], round(c["train_seconds"]), f"{c['samples']:,}"]
         )  # fmt: skip
     title = f"{document['learner']} on {document['scenario']}, {document['objective']} (discounted, infinite)"
     return table(title, columns, rows)
+
+
+def simulated(cluster: dict[str, Any]) -> str:
+    """What stands in for the score where types are hidden."""
+
+    def shown(name: str) -> str:
+        low, high = (figure(cluster[f"{name}_{end}"]) for end in ("low", "high"))
+        return f"{figure(cluster[name])} ({low} to {high})"
+
+    return (
+        f"{cluster['name']}: {cluster['no_score']}; value {shown('value')}, over QMDP {shown('over_qmdp')}, "
+        f"over the mean model {shown('over_mean')}, over its look ahead {shown('over_ahead')}; "
+        f"told the type {figure(cluster['upper_bound'])}"
+    )
