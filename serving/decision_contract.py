@@ -141,7 +141,8 @@ class Reason(Model):
     summary: str
     gap_to_next: Number | None
     runner_up: NextStep | None
-    belief: dict[str, Probability] | None = None  # in the customer's hidden types, where there are any
+    # by hidden type; left out where the cluster has none
+    belief: dict[str, Probability] | None = Field(default=None, exclude_if=lambda belief: belief is None)
 
 
 class Decision(Model):
