@@ -28,6 +28,8 @@ from envs.rewards import add_reward
 from envs.scenario import COMPONENTS
 from envs.state_count import kernel_states, reachable_consents, refuse_above_limit
 
+ROWS = 256  # states enumerated at a time: what they branch into stays in the cache
+
 
 @parallel
 def _inbound_rows(
@@ -55,29 +57,28 @@ def _inbound_rows(
 
 @parallel
 def _rows(
-    m: Any, chance: Any, price: Any, bits: Any, arriving: Any, fill: bool,
-    counts: Any, indptr: Any, indices: Any, data: Any, reward: Any,
+    m: Any, chance: Any, price: Any, bits: Any, arriving: Any, first: int,
+    found: Any, mass: Any, counts: Any, reward: Any,
 ) -> None:  # fmt: skip
-    """Count (fill=False) or write (fill=True) the afterstates of every legal (state, action)."""
-    actions = counts.shape[1]
-    for x in numba.prange(counts.shape[0]):
+    """The legal actions' afterstates of the states from `first` on, one state a row of `found`."""
+    states, actions = counts.shape
+    for n in numba.prange(min(len(found), states - first)):
+        x = first + n
         before = decode(m, x, 0)
-        found, mass = np.empty(BRANCHES, np.int64), np.empty(BRANCHES)
         out, buffers = np.empty(reward.shape[2]), np.empty((5, reward.shape[2]))
+        end = 0
         for a in range(actions):
             if bits[x] >> a & 1 == 0:
                 continue
+            after, p = found[n][end : end + BRANCHES], mass[n][end : end + BRANCHES]
             out[:] = 0.0
-            count = enumerate_day(m, chance, price, before, a, found, mass, out, buffers)
-            counts[x, a] = count
-            if fill:
-                start = indptr[x * actions + a]
-                for n in range(count):
-                    indices[start + n], data[start + n] = found[n], mass[n]
-                    if found[n] < counts.shape[0]:
-                        for r in range(len(out)):
-                            out[r] += mass[n] * arriving[found[n], r]
-                reward[x, a] = out
+            count = enumerate_day(m, chance, price, before, a, after, p, out, buffers)
+            for k in range(count):
+                if after[k] < states:
+                    for r in range(len(out)):
+                        out[r] += p[k] * arriving[after[k], r]
+            counts[x, a], reward[x, a] = count, out
+            end += count
 
 
 @parallel
@@ -139,20 +140,30 @@ def build_kernel(journey: Journey, persona: int = 0) -> Kernel:
     arrive_p = np.zeros(arrive_to.shape)
     arriving = np.zeros((states, components))
     _inbound_rows(*packed, states, channels, arrive_to, arrive_p, arriving)
-    counts = np.zeros((states, actions), dtype=np.int32)
-    empty_indices, empty_data = np.zeros(0, np.int32), np.zeros(0)
     reward = np.zeros((states, actions, components))
-    indptr = np.zeros(states * actions + 1, dtype=np.int64)
-    _rows(*packed, bits, arriving, False, counts, indptr, empty_indices, empty_data, reward)
-    np.cumsum(counts.reshape(-1), out=indptr[1:])
-    indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1])
-    _rows(*packed, bits, arriving, True, counts, indptr, indices, data, reward)
+    indptr, indices, data = _transitions(packed, bits, arriving, reward)
     fatigue = np.arange(states) // rules.strides[2] % rules.sizes[2]
     return Kernel(
         journey=journey, tables=tables, states=states, bits=bits, indptr=indptr, indices=indices,
         data=data, reward=reward, arrive_to=arrive_to, arrive_p=arrive_p,
         opt_out=tables.opt_out.T[fatigue], consents=consents,
     )  # fmt: skip
+
+
+def _transitions(packed: Any, bits: Any, arriving: Any, reward: Any) -> tuple[Any, Any, Any]:
+    """CSR rows (S × A) of afterstates and their probabilities; fills `reward` (S, A, R)."""
+    states, actions, _ = reward.shape
+    counts = np.zeros((states, actions), dtype=np.int64)
+    found, mass = np.empty((ROWS, actions * BRANCHES), np.int64), np.empty((ROWS, actions * BRANCHES))
+    indices, data = [], []
+    for first in range(0, states, ROWS):
+        _rows(*packed, bits, arriving, first, found, mass, counts, reward)
+        sizes = counts[first : first + ROWS].sum(axis=1)
+        filled = np.arange(sizes.max()) < sizes[:, None]
+        indices.append(found[: len(sizes), : sizes.max()][filled].astype(np.int32))
+        data.append(mass[: len(sizes), : sizes.max()][filled])
+    indptr = np.append(0, np.cumsum(counts))
+    return indptr, np.concatenate(indices), np.concatenate(data)
 
 
 def start_distribution(kernel: Kernel) -> Any:

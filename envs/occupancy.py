@@ -26,8 +26,13 @@ def leaving(kernel: Kernel, m: int) -> Any:
     return np.where(held, kernel.opt_out, 0.0)
 
 
-def occupancy(kernel: Kernel, policy: Any, discount: float | None = None) -> Any:
-    """(M, S) expected discounted visits to living states; sums to at most 1 / (1 − γ)."""
+def occupancy(
+    kernel: Kernel, policy: Any, discount: float | None = None, tolerance: float = 1e-13
+) -> Any:
+    """(M, S) expected discounted visits to living states; sums to at most 1 / (1 − γ).
+
+    `tolerance` is of each consent pattern's linear system, relative to its largest inflow.
+    """
     rate = discount_of(kernel, discount)
     inflow, out = start_distribution(kernel), np.zeros((len(kernel.consents), kernel.states))
     positions, channel = consent_positions(kernel), np.asarray(kernel.journey.rules.action_channel)
@@ -41,7 +46,7 @@ def occupancy(kernel: Kernel, policy: Any, discount: float | None = None) -> Any
             scale = max(float(np.abs(inflow[m]).max()), 1e-300)
             system = (start, columns, weights, kernel.arrive_to, kernel.arrive_p, rate)
             if inflow[m].any():
-                bicgstab(*system, inflow[m], visits, 1e-13 * scale, True)
+                bicgstab(*system, inflow[m], visits, tolerance * scale, True)
             out[m] = visits
             for c in np.flatnonzero(positions[m] >= 0):
                 moved = pi * np.where(channel == c, leave, 0.0)

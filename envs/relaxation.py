@@ -26,16 +26,17 @@ def potential(kernel: Kernel, weights: Any, service_only: Any, every_consent: bo
     """(M, S) φ: consents stay what they are, or every customer holds all of them.
 
     The second is the cruder relaxation: one block to solve, and the same φ for every consent
-    pattern. `service_only` (M, S) is the policy of J0, used where consent cannot be lost.
+    pattern. `service_only` (M, S) is the policy of J0, used where consent cannot be lost. What is
+    learned with φ depends on its last bit, and records were: hence no short cut in solving.
     """
     relaxed = relaxed_kernel(kernel)
     if len(kernel.consents) == 1:
         return policy_values(relaxed, np.asarray(service_only), weights)
     if every_consent:
         every = np.array([int(np.bitwise_or.reduce(kernel.consents))])
-        values = solve(replace(relaxed, consents=every), weights).values
+        values = solve(replace(relaxed, consents=every), weights, early=0.0).values
         return np.tile(values, (len(kernel.consents), 1))
-    return solve(relaxed, weights).values
+    return solve(relaxed, weights, early=0.0).values
 
 
 def expected_rewards(kernel: Kernel, weights: Any, phi: Any) -> Any:

@@ -127,6 +127,15 @@ def test_raising_a_weight_moves_the_optimum(tiny_kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize("name", ["seasonal", "gapped"])
+def test_evaluating_early_policies_roughly_gives_the_same_optimum(name: str, kernel_of: KernelOf) -> None:
+    kernel = kernel_of(name)
+    weights = kernel.journey.weights()
+    rough, exact = (solve(kernel, weights, early=share) for share in (0.3, 0.0))
+    assert np.abs(rough.values - exact.values).max() <= rough.bound + exact.bound
+    assert policy_values(kernel, rough.actions, weights) == pytest.approx(exact.values, abs=SLACK)
+
+
+@pytest.mark.parametrize("name", ["seasonal", "gapped"])
 def test_forward_and_backward_values_agree(name: str, kernel_of: KernelOf) -> None:
     kernel = kernel_of(name)
     weights = kernel.journey.weights()
