@@ -1,9 +1,9 @@
 """The planner's optimum distilled into the served network.
 
 Cross-entropy on the set of optimal actions, a share of each batch uniform over all states, the
-rest drawn by the cube root of how often the optimum visits them: what is left of the loss lies
-in the thousands of states that are visited now and then, and drawn as they are visited most of
-them would never be seen. Where the model is exactly solvable this is the strongest network there
+rest drawn by the cube root of how often the optimum visits them: what a network loses it loses in
+the thousands of states that are visited now and then, and drawn as they are visited most of them
+would never be seen. Where the model is exactly solvable this is the strongest network there
 is; learning from interaction is the check on it.
 """
 
