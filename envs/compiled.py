@@ -53,6 +53,11 @@ def compiled(function: Callable[..., Any]) -> Any:
     return numba.njit(cache=True, error_model="numpy")(function)
 
 
+def unlocked(function: Callable[..., Any]) -> Any:
+    """Compile for threads of Python's own; arguments must not be shared between them."""
+    return numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+
+
 def parallel(function: Callable[..., Any]) -> Any:
     """Compile with `prange` over both cores; loop bodies must not share state."""
     return numba.njit(cache=True, error_model="numpy", parallel=True, nogil=True)(function)

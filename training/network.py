@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -44,11 +44,13 @@ class OneHot(nn.Module):
         return torch.cat([ones, observation.index_select(1, self.belief)], dim=1)
 
 
-def trunk(width: int, hidden: Sequence[int], out: int) -> nn.Sequential:
-    """Dense layers with ReLU between them."""
+def trunk(
+    width: int, hidden: Sequence[int], out: int, unit: Callable[[], nn.Module] = nn.ReLU
+) -> nn.Sequential:
+    """Dense layers with `unit` between them."""
     layers: list[nn.Module] = []
     for size in hidden:
-        layers += [nn.Linear(width, size), nn.ReLU()]
+        layers += [nn.Linear(width, size), unit()]
         width = size
     return nn.Sequential(*layers, nn.Linear(width, out))
 

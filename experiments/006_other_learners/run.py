@@ -87,6 +87,7 @@ def main() -> None:
                 }  # fmt: skip
                 if not any(all(row[k] == v for k, v in key.items()) for row in finished()):
                     keep(key | cell(scenario, learner, seed))
+    draw(finished())
 
 
 def config_of(learner: str, scenario: str, seed: int) -> RunConfig:
@@ -149,6 +150,26 @@ def greedy(model: Any, observations: Any, legal: Any) -> Any:
         if isinstance(model, MaskablePPO):
             return model.predict(observations, deterministic=True, action_masks=legal)[0]
         return model.predict(observations, deterministic=True)[0]
+
+
+def draw(rows: list[dict[str, str]]) -> None:
+    """A dot a cell: how far each learner comes, on which cluster."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8.0, 3.4), layout="constrained")
+    learners = [name for name in reversed([*OURS, *LIBRARY]) if any(r["learner"] == name for r in rows)]
+    for (scenario, cluster), marker in zip(CLUSTERS.items(), "o^sD", strict=True):
+        mine = [r for r in rows if r["scenario"] == scenario and r["score"]]
+        places = [learners.index(r["learner"]) for r in mine]
+        label = f"{cluster} ({scenario})"
+        axes.plot([float(r["score"]) for r in mine], places, marker, alpha=0.75, markersize=6, label=label)
+    axes.axvline(0.0, color="0.6", linewidth=1, zorder=0)
+    axes.axvline(1.0, color="0.6", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(learners)), learners)
+    axes.set_xlabel("exact score: 0 is service only, 1 is the optimum")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+    figure.savefig(HERE / "scores.png", dpi=130)
 
 
 def finished() -> list[dict[str, str]]:

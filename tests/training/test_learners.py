@@ -109,19 +109,16 @@ def test_fine_tuning_is_never_worse_than_its_teacher(wary: Problem) -> None:
 
 
 def test_coupled_samples_alone_come_near_the_optimum(keen: Problem) -> None:
-    learned = coupled.learn(keen, coupled.Settings(visits=4_000_000, customers=512, steps=600), quiet)
+    stages = [coupled.Stage(days=3_000_000, explore=0.5, improvements=3)] * 2
+    learned = coupled.learn(keen, coupled.Settings(stages=stages, customers=512, reward_steps=1000), quiet)
     assert score(keen, learned) >= 0.95
 
 
 def test_coupled_sampling_is_the_same_on_any_run(keen: Problem) -> None:
-    settings = coupled.Settings(visits=200_000, customers=256, steps=20)
+    stages = [coupled.Stage(days=500_000, explore=0.5, improvements=1)]
+    settings = coupled.Settings(stages=stages, customers=256, steps=20, reward_steps=20)
     one, other = (coupled.learn(keen, settings, quiet).policy for _ in range(2))
     assert isinstance(one, PolicyNetwork)
     assert isinstance(other, PolicyNetwork)
     for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-
-
-@pytest.mark.parametrize(("share", "epoch"), [(0.0, 0), (0.12, 0), (0.13, 1), (0.26, 2), (0.49, 2), (0.5, 3)])
-def test_epochs_double_and_the_last_is_half_of_the_run(share: float, epoch: int) -> None:
-    assert coupled.Settings(epochs=4).epoch_at(share) == epoch
