@@ -58,7 +58,8 @@ def _newcomer(m: Any, stages: Any, consents: Any, seed: int, customer: int) -> S
     first = day_key(seed, customer, -1)
     stage = np.searchsorted(stages, uniform(first, START_STAGE), side="right")
     consent = np.searchsorted(consents, uniform(first, START_CONSENT), side="right")
-    return start_state(m, min(stage, len(stages) - 1), min(consent, len(consents) - 1))
+    state: State = start_state(m, min(stage, len(stages) - 1), min(consent, len(consents) - 1))
+    return state
 
 
 @compiled

@@ -13,13 +13,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 import training.learners
 from envs.document import Document, did_you_mean, read_document
 from envs.errors import ConfigError
 from envs.scenario import Name, Strict
 from envs.schema_errors import validated
+
+
+# YAML reads an unquoted off as false
+Tracking = Annotated[str, BeforeValidator(lambda given: "off" if given is False else given)]
 
 
 class RunConfig(Strict):
@@ -32,7 +36,7 @@ class RunConfig(Strict):
     clusters: list[Name] = []  # empty: all of them
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     out: str = "runs/latest"
-    tracking: str = "sqlite:///mlruns.db"  # an MLflow tracking URI, or `off`
+    tracking: Tracking = "sqlite:///mlruns.db"  # an MLflow tracking URI, or `off`
     experiment: str = "journey"
     workers: Annotated[int, Field(ge=1, le=64)] = 2  # jobs at a time, one thread each
     engine: Name = "process"  # a module of training.engines

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from envs.cli import main
+from envs.errors import ConfigError
 from envs.policy import load_bundle
+from training.run_config import load_run
 
 ENTRY = {"name", "states", "optimum", "service_only", "never", "best_baseline", "value", "score", "edge"}
 ENTRY |= {"train_seconds", "samples"}
@@ -123,6 +125,15 @@ def test_a_bad_run_config_gets_one_line_and_exit_2(
     error = capsys.readouterr().err.strip()
     assert words in error
     assert len(error.splitlines()) == 1
+
+
+def test_off_needs_no_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("learner: planner\nscenario: x\ntracking: off\n")
+    assert load_run(path).tracking == "off"
+    path.write_text("learner: planner\nscenario: x\ntracking: on\n")
+    with pytest.raises(ConfigError, match="tracking"):
+        load_run(path)
 
 
 def test_the_second_run_on_a_folder_is_told_so(
