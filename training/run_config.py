@@ -21,7 +21,6 @@ from envs.errors import ConfigError
 from envs.scenario import Name, Strict
 from envs.schema_errors import validated
 
-
 # YAML reads an unquoted off as false
 Tracking = Annotated[str, BeforeValidator(lambda given: "off" if given is False else given)]
 
