@@ -67,10 +67,11 @@ class PolicyNetwork(nn.Module):
         actions: int,
         hidden: Sequence[int] = (64, 64),
         value_hidden: Sequence[int] = (96, 96),
+        unit: Callable[[], nn.Module] = nn.ReLU,  # of the policy trunk
     ) -> None:
         super().__init__()
         self.one_hot = OneHot(sizes)
-        self.policy = trunk(self.one_hot.width, hidden, actions)
+        self.policy = trunk(self.one_hot.width, hidden, actions, unit)
         self.values = trunk(self.one_hot.width, value_hidden, 1 + actions)
         self.register_buffer("offset", torch.zeros(1))
         self.register_buffer("scale", torch.ones(2))

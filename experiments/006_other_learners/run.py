@@ -47,7 +47,7 @@ LIBRARY: dict[str, Any] = {"sb3_dqn": DQN, "sb3_ppo": PPO, "maskable_ppo": Maska
 SECONDS = 30.0  # of processor time, of a library default
 SETTINGS: dict[str, dict[str, Any]] = {"dqn": {"samples": 600_000}}  # other than the shipped config's
 WHERE: dict[str, tuple[str, ...]] = {
-    "from_log": ("tiny", "omnichannel_retail"),
+    "from_log": tuple(CLUSTERS),
     "dqn": tuple(CLUSTERS),
     "bandit": tuple(CLUSTERS),
     **dict.fromkeys(LIBRARY, ("omnichannel_retail", "subscription_telecom")),

@@ -32,14 +32,14 @@ class Settings(Strict):
     customers: Count = 50_000  # … of so many customers of the cluster …
     days: Annotated[int, Field(ge=2)] = 60  # … over so many days …
     behavior: str = "business_rules:0.5+random_legal:0.5"  # … under this mixture, drawn each decision
-    members: Count = 1  # networks, each on its own share of the customers; two judge each other
-    iterations: Count = 25  # of fitted Q: the days ahead that a target sees; more adds noise
+    members: Count = 4  # networks, averaged before the maximum
+    iterations: Count = 20  # of fitted Q: the days ahead that a target sees; more adds noise
     steps: Count = 40  # towards the targets of an iteration
     batch: Count = 1024  # states a step
     draw_power: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5  # states are drawn by visits to this power
     learning_rate: Positive = 2e-3  # falls linearly to 0 in the second half
-    weight_decay: NotNegative = 0.0
-    penalty: NotNegative = 0.001  # of the conservative term, rewards scaled to a mean square of 1
+    weight_decay: NotNegative = 0.1
+    penalty: NotNegative = 0.01  # of the conservative term, rewards scaled to a mean square of 1
     hidden: list[Annotated[int, Field(ge=4, le=512)]] = [64, 64]  # of each member
     judged_every: Count = 5  # iterations between points of the learning curve
 
