@@ -26,7 +26,7 @@ test-services: .venv/.dev  ## the tests that need a database server (Debian: pos
 
 proof: .venv/.dev  ## the long statistical studies, resumable, one row a finished cell
 	$(BIN)/python -m training.proof
-	for record in 003_recovery 004_ablations 006_other_learners 011_samples; do \
+	for record in 003_recovery 004_ablations 005_personas 006_other_learners 009_caps 010_pooled 011_samples; do \
 		$(BIN)/python experiments/$$record/run.py || exit 1; done
 
 bench: .venv/.dev  ## the benchmarks, each one table with its peers

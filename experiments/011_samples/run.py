@@ -12,7 +12,7 @@ from pathlib import Path
 
 from envs.scenario_file import load_scenario
 from training.proof import STUDIED, Wanted, run_cell
-from training.proof_rows import ROOT, read_rows, write_rows
+from training.proof_rows import ROOT, Cell, read_rows, write_rows
 from training.run_config import load_run
 
 ROWS = Path(__file__).resolve().parent / "rows.csv"
@@ -38,6 +38,26 @@ def main() -> None:
             write_rows(list(rows.values()), ROWS)
             told = f"{row.scenario} {row.cluster} {row.run}: score {row.score:.4f}"
             print(f"{told}, {row.cpu_seconds:.0f} CPU s, {row.samples:,} days", flush=True)
+    draw([row for row in rows.values() if row.score is not None])
+
+
+def draw(rows: list[Cell]) -> None:
+    """How near each learner comes, a dot a cluster."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8.0, 2.8), layout="constrained")
+    names = [f"{cluster} ({name})" for name, cluster in STUDIED.items()][::-1]
+    for learner, marker in zip(LEARNERS, "o^", strict=True):
+        mine = [row for row in rows if row.run == learner]
+        places = [names.index(f"{row.cluster} ({row.scenario})") for row in mine]
+        axes.plot([float(row.score or 0.0) for row in mine], places, marker, markersize=7, label=learner)
+    axes.axvline(0.95, color="0.5", linewidth=1, linestyle="--", label="0.95 aimed at")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(right=1.01)
+    axes.set_xlabel("exact score, from sampled days and rewards alone")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    figure.savefig(ROWS.with_name("scores.png"), dpi=130)
 
 
 def wanted(learner: str, name: str, cluster: str, seed: int) -> Wanted:
