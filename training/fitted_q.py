@@ -124,7 +124,7 @@ class FittedQ:
         if self.settings.penalty > 0.0:
             loss = loss + self.settings.penalty * _penalty(q, weight, legal)
         member.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         member.optimizer.step()
         return float(loss.detach())
 
