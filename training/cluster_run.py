@@ -27,6 +27,7 @@ from training.bundle_export import Delivered, Exported, export
 from training.checkpoint import Checkpoint, Identity, read_state, write_state
 from training.judge import bounds, value_of
 from training.learner import Learned, Point, Problem, Table
+from training.network import single_threaded
 from training.run_config import RunConfig, learner_module, settings_of
 
 Key = tuple[str, int, str]
@@ -73,8 +74,6 @@ def train_cluster(
     Goes on from the folder's checkpoint, and returns a finished outcome it finds there. Raises
     `Interrupted` soon after `stop()` becomes true, the checkpoint written.
     """
-    from training.network import single_threaded  # torch is slow to import, and jobs are described without it
-
     report = _report(job, tell, stop)
     done = _finished(job, report)
     if done is not None:

@@ -184,7 +184,8 @@ def test_a_run_trains_both_kinds_of_cluster_and_tells_what_stands_in_for_a_score
         assert main(["train", str(run), "--tracking", uri, "--json"]) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     everybody, seekers = document["clusters"]
-    assert seekers["score"] == document["min_score"] == document["weighted_score"] is not None
+    assert 0.0 < seekers["score"] <= 1.0
+    assert document["min_score"] == document["weighted_score"] == seekers["score"]
     assert everybody["score"] is None
     assert "no exact optimum" in everybody["no_score"]
     assert everybody["upper_bound"] == pytest.approx(hidden.from_start(hidden.values))
