@@ -47,6 +47,15 @@ def store_state(state: State, row: Any) -> None:
     row[8], row[9], row[10], row[11] = state.caps, state.idle, state.gap, state.day
 
 
+@compiled
+def newcomer(m: Any, stages: Any, consents: Any, key: int) -> State:
+    """A customer's first day: stage and consents drawn from these cumulative shares."""
+    stage = np.searchsorted(stages, uniform(key, START_STAGE), side="right")
+    consent = np.searchsorted(consents, uniform(key, START_CONSENT), side="right")
+    state: State = start_state(m, min(stage, len(stages) - 1), min(consent, len(consents) - 1))
+    return state
+
+
 @parallel
 def _start(
     m: Any, stages: Any, consents: Any, shares: Any, seed: int, who: Any,
@@ -56,9 +65,7 @@ def _start(
         i = who[n]
         key = day_key(seed, customers[i], -1)
         persona[i] = min(np.searchsorted(shares, uniform(key, PERSONA), side="right"), len(shares) - 1)
-        stage = np.searchsorted(stages, uniform(key, START_STAGE), side="right")
-        consent = np.searchsorted(consents, uniform(key, START_CONSENT), side="right")
-        state = start_state(m, min(stage, len(stages) - 1), min(consent, len(consents) - 1))
+        state = newcomer(m, stages, consents, key)
         store_state(state, states[i])
         write_observation(source, state, observations[i])
         legal[i] = legal_bits(m, state)

@@ -29,7 +29,9 @@ STUDIED = {  # fully observed shipped scenarios, and the cluster of each that ge
     "retail_bank": "young",
     "capped": "occasional",
 }
-SEEDS = {"planner": (1, 1), "distilled": (10, 3), "ppo": (10, 3)}  # of the studied cluster, of the others
+SEEDS = {  # of the studied cluster, of the others
+    "planner": (1, 1), "distilled": (10, 3), "ppo": (10, 3), "from_samples": (10, 3), "from_log": (10, 3),
+}  # fmt: skip
 WORKERS = 2
 
 _known: dict[tuple[str, str], References] = {}  # of a worker: baselines do not depend on the seed

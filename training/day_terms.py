@@ -1,0 +1,127 @@
+"""The terms of a learned day: which coefficients act for a state, an action and an earlier event.
+
+A sum over groups of coefficients: the levels of each state component (of ordered ones also their
+number), the touchpoint, the channel, the action, what happened earlier that day, and pairs of these.
+m coefficients act at once, P exist in all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from envs.compiled import compiled
+from envs.journey import Journey
+from envs.state import State
+
+ORDINAL = ("engagement", "fatigue", "goodwill", "idle", "gap", "day")
+
+
+class Terms:
+    """Which coefficients act for an observation, an action and what happened earlier."""
+
+    def __init__(self, journey: Journey, acting: bool = True) -> None:
+        rules, encoding = journey.rules, journey.encoding
+        ordinal = [s >= 0 and State._fields[s] in ORDINAL for s in encoding.source.tolist()]
+        self.touchpoint = np.asarray(rules.action_touchpoint) + 1  # 0: none
+        self.channel = np.asarray(rules.action_channel) + 1
+        if not acting:
+            self.touchpoint, self.channel = self.touchpoint[:1] * 0, self.channel[:1] * 0
+        touchpoints, channels = int(self.touchpoint.max()) + 1, int(self.channel.max()) + 1
+        groups: list[int] = [0]
+        self.ridged = 1
+
+        def block(size: int) -> int:
+            groups.extend([self.ridged] * size)
+            self.ridged += 1
+            return len(groups) - size
+
+        with_actions = (touchpoints, channels) if acting else ()
+        at: list[tuple[int, ...]] = []  # per component and way of reading it: own, × t, × c, × earlier
+        scale: list[float] = []
+        sizes = []
+        for size, number in zip(encoding.sizes, ordinal, strict=True):
+            for width, factor in ((size, 0.0), *(((1, 1.0 / max(size - 1, 1)),) if number else ())):
+                first = block(width)
+                crossed = [block(width * other) for other in with_actions]
+                at.append((first, *crossed, *([0] * (2 - len(crossed))), block(width)))
+                scale.append(factor)
+                sizes.append(width)
+        self.at, self.scale = np.array(at, dtype=np.int64), np.array(scale)
+        self.width = np.array(sizes, dtype=np.int64)
+        entry = [f for f, number in enumerate(ordinal) for _ in range(1 + number)]
+        self.entry = np.array(entry, dtype=np.int64)
+        # touchpoint, channel, pair, earlier, earlier × touchpoint, earlier × channel
+        wide = (touchpoints, channels, len(self.touchpoint), 1, touchpoints, channels)
+        self.own = np.array([block(size) if acting or size == 1 else 0 for size in wide], dtype=np.int64)
+        self.group = np.array(groups)
+        self.acting = acting
+        self.columns = 1 + len(at) * (4 if acting else 2) + (6 if acting else 1)
+
+    @property
+    def packed(self) -> tuple[Any, ...]:
+        """What compiled code reads."""
+        return (self.at, self.scale, self.width, self.entry, self.own, self.touchpoint, self.channel, self.acting)  # fmt: skip
+
+
+@compiled
+def _acting(
+    at: Any, scale: Any, width: Any, entry: Any, own: Any, touchpoints: Any, channels: Any, acting: bool,
+    observation: Any, action: int, earlier: int, column: Any, value: Any,
+) -> int:  # fmt: skip
+    """The coefficients acting, ascending, and what they are multiplied by; how many there are."""
+    t, c = touchpoints[action], channels[action]
+    column[0], value[0] = 0, 1.0
+    n = 1
+    for k in range(len(entry)):
+        level = int(observation[entry[k]])
+        number = level * scale[k]
+        if scale[k] > 0.0:
+            if level == 0:
+                continue
+            level = 0
+        else:
+            number = 1.0
+        column[n], value[n] = at[k, 0] + level, number
+        n += 1
+        if acting:
+            column[n], value[n] = at[k, 1] + t * width[k] + level, number
+            column[n + 1], value[n + 1] = at[k, 2] + c * width[k] + level, number
+            n += 2
+        if earlier:
+            column[n], value[n] = at[k, 3] + level, number
+            n += 1
+    if acting:
+        column[n], column[n + 1], column[n + 2] = own[0] + t, own[1] + c, own[2] + action
+        value[n : n + 3] = 1.0
+        n += 3
+    if earlier:
+        column[n], value[n] = own[3], 1.0
+        n += 1
+        if acting:
+            column[n], column[n + 1] = own[4] + t, own[5] + c
+            value[n : n + 2] = 1.0
+            n += 2
+    return n
+
+
+@compiled
+def fill_design(terms: Any, observations: Any, state: Any, action: Any, earlier: Any, column: Any, value: Any, count: Any) -> None:  # fmt: skip
+    """The acting coefficients of cells (C,): columns and values (C, m), and how many."""
+    for i in range(len(state)):
+        count[i] = _acting(*terms, observations[state[i]], action[i], earlier[i], column[i], value[i])
+
+
+@compiled
+def sum_everywhere(terms: Any, observations: Any, actions: int, earliers: int, theta: Any, columns: int, out: Any) -> None:  # fmt: skip
+    """(N, A, E) sums of acting coefficients."""
+    column, value = np.empty(columns, np.int64), np.empty(columns)
+    for i in range(len(observations)):
+        for a in range(actions):
+            for e in range(earliers):
+                n = _acting(*terms, observations[i], a, e, column, value)
+                total = 0.0
+                for k in range(n):
+                    total += theta[column[k]] * value[k]
+                out[i, a, e] = total
