@@ -165,7 +165,9 @@ def sample_day(
 
 
 @compiled
-def play_day(m: Any, price: Any, before: State, action: int, outcome: Any, value: float, reward: Any) -> State:
+def play_day(
+    m: Any, price: Any, before: State, action: int, outcome: Any, value: float, reward: Any
+) -> State:
     """The state after given outcomes and the close, before a request comes; adds to `reward` (R,).
 
     `sample_day` with the draws made; that it is written apart is a fifth of the simulator's speed.

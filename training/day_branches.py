@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from envs.advance import CONTACT, apply
+from envs.chances import response_row
 from envs.compiled import compiled
 from envs.day import (
     NONE,
@@ -33,8 +34,6 @@ from envs.machine import (
     PURCHASE_TO,
     WINDOW,
 )
-from envs.chances import response_row
-from envs.scenario import COMPONENTS
 from envs.state_rows import GONE, StateRows, row_of, state_of
 from training.day_model import DayModel, trials
 
@@ -120,7 +119,9 @@ def _enumerate(
 
 
 @compiled
-def _requests(m: Any, price: Any, weights: Any, states: int, rows: Any, channels: Any, to: Any, worth: Any) -> None:  # fmt: skip
+def _requests(
+    m: Any, price: Any, weights: Any, states: int, rows: Any, channels: Any, to: Any, worth: Any
+) -> None:
     """Where a request on each channel leads (N, Q), and what it is worth."""
     reward = np.empty(len(weights))
     for n in range(len(rows)):
@@ -142,7 +143,9 @@ class Branches:
     chances: Any  # (N·A, T) sparse; a row sums to the share that does not churn
 
 
-def branches(space: StateRows, model: DayModel, weights: Any, rows: Any, observations: Any, legal: Any) -> Branches:
+def branches(
+    space: StateRows, model: DayModel, weights: Any, rows: Any, observations: Any, legal: Any
+) -> Branches:
     """The days of states `rows` (N,)."""
     packed, weights = space.journey.packed[0], np.asarray(weights, dtype=np.float64)
     actions, rewards = legal.shape[1], np.zeros(legal.shape)
@@ -177,7 +180,9 @@ def _arrivals(space: StateRows, model: DayModel, weights: Any, closed: Any) -> t
     following, column = np.unique(everywhere, return_inverse=True)
     chances = np.concatenate([1.0 - asked.sum(axis=1, keepdims=True), asked], axis=1)
     start = np.repeat(np.arange(len(closed)), everywhere.shape[1])
-    matrix = sparse.csr_matrix((chances.ravel(), (start, column.ravel())), shape=(len(closed), len(following)))
+    matrix = sparse.csr_matrix(
+        (chances.ravel(), (start, column.ravel())), shape=(len(closed), len(following))
+    )
     return following, matrix, (asked * worth).sum(axis=1)
 
 

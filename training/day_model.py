@@ -28,6 +28,7 @@ from envs.day import (
 )
 from envs.journey import Journey
 from envs.machine import ACTION_CHANNEL, ACTION_TOUCHPOINT, IS_SERVICE
+from envs.scenario import COMPONENTS
 from envs.state import State
 from envs.state_rows import GONE, StateRows, row_of, state_of
 from training.day_terms import Terms
@@ -49,9 +50,11 @@ def trials(m: Any, state: State, action: int) -> tuple[bool, bool, bool]:
 
 
 @compiled
-def _facts(m: Any, price: Any, states: int, rows: Any, actions: Any, outcomes: Any, tried: Any, closed: Any) -> None:  # fmt: skip
+def _facts(
+    m: Any, price: Any, states: int, rows: Any, actions: Any, outcomes: Any, tried: Any, closed: Any
+) -> None:
     """Of each day: what could happen (n, 3), and the row after its close (n,)."""
-    reward = np.zeros(32)
+    reward = np.zeros(len(COMPONENTS))
     for n in range(len(rows)):
         state = state_of(m, states, rows[n])
         tried[n, 0], tried[n, 1], tried[n, 2] = trials(m, state, actions[n])
@@ -125,7 +128,7 @@ def fit_days(journey: Journey, days: Days, between: Callable[[], None] = lambda:
     bought = outcome[:, OUT_PURCHASE] >= 0
 
     def fitted(happened: Any, among: Any, earlier: Any = None) -> Odds | None:
-        cells = _cells(at, days.action, responded if earlier is not None else None, days.count, happened, among)
+        cells = _cells(at, days.action, earlier, days.count, happened, among)
         between()
         return fit_chances(terms, observations, cells) if cells.total.sum() > 0 else None
 

@@ -55,7 +55,7 @@ def _slot(codes: Any, code: int) -> Any:
 
 
 @compiled
-def _packed(m: Any, outcome: Any) -> int:
+def _packed(m: Any, outcome: Any) -> Any:
     """An outcome as a number; touchpoints and channels of what was done need not be told."""
     code = 0
     for column in (OUT_RESPONSE, OUT_OPT_OUT, OUT_RESOLUTION, OUT_PURCHASE, OUT_REDEMPTION):

@@ -62,7 +62,16 @@ class Terms:
     @property
     def packed(self) -> tuple[Any, ...]:
         """What compiled code reads."""
-        return (self.at, self.scale, self.width, self.entry, self.own, self.touchpoint, self.channel, self.acting)  # fmt: skip
+        return (
+            self.at,
+            self.scale,
+            self.width,
+            self.entry,
+            self.own,
+            self.touchpoint,
+            self.channel,
+            self.acting,
+        )
 
 
 @compiled
@@ -107,14 +116,18 @@ def _acting(
 
 
 @compiled
-def fill_design(terms: Any, observations: Any, state: Any, action: Any, earlier: Any, column: Any, value: Any, count: Any) -> None:  # fmt: skip
+def fill_design(
+    terms: Any, observations: Any, state: Any, action: Any, earlier: Any, column: Any, value: Any, count: Any
+) -> None:
     """The acting coefficients of cells (C,): columns and values (C, m), and how many."""
     for i in range(len(state)):
         count[i] = _acting(*terms, observations[state[i]], action[i], earlier[i], column[i], value[i])
 
 
 @compiled
-def sum_everywhere(terms: Any, observations: Any, actions: int, earliers: int, theta: Any, columns: int, out: Any) -> None:  # fmt: skip
+def sum_everywhere(
+    terms: Any, observations: Any, actions: int, earliers: int, theta: Any, columns: int, out: Any
+) -> None:
     """(N, A, E) sums of acting coefficients."""
     column, value = np.empty(columns, np.int64), np.empty(columns)
     for i in range(len(observations)):

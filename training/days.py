@@ -27,7 +27,7 @@ from envs.deciders import deciders, draw
 from envs.errors import GateError, LogError
 from envs.journey import Journey
 from envs.replay import replay
-from envs.replay_rows import ADVANCED, LAPSED, LEFT
+from envs.replay_rows import ADVANCED, LAPSED, LEFT, MOVES
 from envs.simulator import Simulator
 from envs.state_rows import StateRows
 from training.logged import read_logged
@@ -115,10 +115,11 @@ def _decisions(rows: Any, mine: Any, journey: Journey) -> tuple[Any, ...]:
     outcome[:, OUT_PURCHASE] = np.where(rows.purchases[kept] > 0, 1, NONE)
     held = np.isin(rows.redeemed[kept], offer[offer >= 0]) & (rows.purchases[kept] > 0)
     outcome[:, OUT_REDEMPTION] = np.where(held, rows.redeemed[kept], NONE)
-    targets = {LEFT: rules.churned, ADVANCED: tables.advance_to, LAPSED: tables.lapse_to}
-    for move, target in targets.items():
-        level = np.broadcast_to(np.asarray(target), rules.sizes[0])[state[:, 0]]
-        outcome[:, OUT_STAGE] = np.where(rows.move[kept] == move, level, outcome[:, OUT_STAGE])
+    targets = np.full((len(MOVES), int(rules.sizes[0])), NONE)
+    targets[LEFT] = rules.churned
+    for move, target in ((ADVANCED, tables.advance_to), (LAPSED, tables.lapse_to)):
+        targets[move] = np.asarray(target)[: targets.shape[1]]
+    outcome[:, OUT_STAGE] = np.where(rows.move[kept] >= 0, targets[rows.move[kept], state[:, 0]], NONE)
     outcome[:, OUT_INBOUND] = rows.inbound[kept]
     return state, action, outcome, rows.value[kept], rows.day[kept], rows.customer[kept]
 

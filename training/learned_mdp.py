@@ -8,7 +8,7 @@ states, A actions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,8 +66,11 @@ class Planner:
         self._space, self._model, self._weights, self._discount = space, model, weights, discount
         self._starts, self._charge = starts, charge
 
-    def plans(self, rows: Any) -> Iterator[Plan]:
-        """Better and better informed plans, from the states `rows` (N,) on; the last is final."""
+    def plan(self, rows: Any, between: Callable[[], None] = lambda: None) -> Plan:
+        """The best policy on all states that matter, from the states `rows` (N,) on.
+
+        `between` is called whenever states were added.
+        """
         actions, values = np.zeros(0, dtype=np.int64), np.zeros(0)
         known: list[_Known] = []
         more = rows
@@ -82,9 +85,10 @@ class Planner:
             chain = _closed(days, rows)
             q, actions, values = self._improve(days.rewards, chain, legal, actions, values)
             visits, more = self._flow(days, rows, chain, legal, actions)
-            yield Plan(rows, observations, legal, q, actions, visits)
+            between()
             if not len(more):
-                return
+                break
+        return Plan(rows, observations, legal, q, actions, visits)
 
     def _days(self, rows: Any) -> _Known:
         observations, legal = self._space.describe(rows)
@@ -99,9 +103,8 @@ class Planner:
         """Howard's policy iteration; an action changes only for a real gain."""
         states = np.arange(len(actions))
         for _ in range(IMPROVEMENTS):
-            system = sparse.identity(len(states), format="csr") - self._discount * (
-                chain[states * legal.shape[1] + actions]
-            )
+            chosen = chain[states * legal.shape[1] + actions]
+            system = sparse.identity(len(states), format="csr") - self._discount * chosen
             values, _ = bicgstab(system, rewards[states, actions], x0=values, rtol=TOLERANCE, maxiter=STEPS)
             q = masked(rewards + self._discount * (chain @ values).reshape(legal.shape), legal)
             best = q.argmax(axis=1)

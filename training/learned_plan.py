@@ -21,17 +21,14 @@ from training.learned_mdp import Charge, Plan, Planner
 from training.learner import Point, Problem, Report
 from training.network import PolicyNetwork
 
-def planned(
-    problem: Problem, days: Days, between: Callable[[], None], charge: Charge | None = None
-) -> Plan:
+
+def planned(problem: Problem, days: Days, between: Callable[[], None], charge: Charge | None = None) -> Plan:
     """The best policy under what these days teach, also where none of them led; `between` its steps."""
     journey = problem.journey
     model, space = fit_days(journey, days, between), StateRows(journey)
     discount = journey.scenario.discount
     planner = Planner(space, model, problem.weights, discount, (days.starts, days.started), charge)
-    for plan in planner.plans(np.union1d(days.row, days.starts)):
-        between()
-    return plan
+    return planner.plan(np.union1d(days.row, days.starts), between)
 
 
 def taught(problem: Problem, plan: Plan, settings: Imitation) -> PolicyNetwork:

@@ -37,7 +37,9 @@ def _sums(column: Any, value: Any, count: Any, theta: Any, out: Any) -> None:
 
 
 @compiled
-def _moments(column: Any, value: Any, count: Any, slope: Any, curve: Any, gradient: Any, hessian: Any) -> None:  # fmt: skip
+def _moments(
+    column: Any, value: Any, count: Any, slope: Any, curve: Any, gradient: Any, hessian: Any
+) -> None:
     """Add X'slope and the lower triangle of X'diag(curve)X."""
     for i in range(len(count)):
         for j in range(count[i]):

@@ -1,4 +1,4 @@
-"""What a state is worth to a learner of Q: masked maxima, double targets, a conservative penalty.
+"""What a state is worth to a learner of Q: masked maxima and double targets.
 
 Pure functions of arrays (rlax's style: `_tm1` was before the decision, `_t` is after it). The
 mask is the journey's; what a network says of an illegal action never reaches a result. N rows,
@@ -9,11 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-
-def masked_max(q: Tensor, legal: Tensor) -> Tensor:
-    """(N,) the largest of `q` (N, A) among legal actions."""
-    return q.masked_fill(~legal, -torch.inf).amax(dim=1)
 
 
 def masked_argmax(q: Tensor, legal: Tensor) -> Tensor:
@@ -32,13 +27,3 @@ def double_target(
     chosen = masked_argmax(q_t_selector, legal_t)
     ahead = q_t_value.gather(1, chosen[:, None]).squeeze(1)
     return r_t + discount_t * ahead
-
-
-def conservative_gap(q_tm1: Tensor, a_tm1: Tensor, legal_tm1: Tensor, temperature: float = 1.0) -> Tensor:
-    """(N,) soft maximum of Q over legal actions, less Q of the action taken: at least 0 for T → 0.
-
-    The penalty of conservative Q-learning (Kumar et al., 2020), over legal actions only.
-    """
-    held = q_tm1.masked_fill(~legal_tm1, -torch.inf)
-    soft = temperature * torch.logsumexp(held / temperature, dim=1)
-    return soft - q_tm1.gather(1, a_tm1[:, None]).squeeze(1)

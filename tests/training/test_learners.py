@@ -14,8 +14,7 @@ from training.bundle_export import export
 from training.checkpoint import Unsaved
 from training.judge import answers, value_of
 from training.learner import Learned, Point, Problem, Table
-from training.learners import coupled, distilled, planner, ppo, tuned
-from training.network import PolicyNetwork
+from training.learners import distilled, planner, ppo, tuned
 
 
 def finite(point: Point) -> None:
@@ -106,19 +105,3 @@ def test_fine_tuning_is_never_worse_than_its_teacher(wary: Problem) -> None:
     taught = value_of(wary, learned.shown_beside["teacher"])
     assert taught < wary.solution.start_value(wary.kernel)  # a single step teaches something wrong
     assert value_of(wary, learned.policy.actions) >= taught
-
-
-def test_coupled_samples_alone_come_near_the_optimum(keen: Problem) -> None:
-    stages = [coupled.Stage(days=3_000_000, explore=0.5, improvements=3)] * 2
-    learned = coupled.learn(keen, coupled.Settings(stages=stages, customers=512, reward_steps=1000), quiet)
-    assert score(keen, learned) >= 0.95
-
-
-def test_coupled_sampling_is_the_same_on_any_run(keen: Problem) -> None:
-    stages = [coupled.Stage(days=500_000, explore=0.5, improvements=1)]
-    settings = coupled.Settings(stages=stages, customers=256, steps=20, reward_steps=20)
-    one, other = (coupled.learn(keen, settings, quiet).policy for _ in range(2))
-    assert isinstance(one, PolicyNetwork)
-    assert isinstance(other, PolicyNetwork)
-    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
-        assert torch.equal(ours, theirs)

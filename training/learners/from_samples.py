@@ -16,6 +16,7 @@ from pydantic import Field
 from envs.scenario import Strict
 from training.day_sampler import DaySampler
 from training.imitation import Imitation
+from training.learned_mdp import Plan
 from training.learned_plan import judged, planned, taught
 from training.learner import Learned, Problem, Report
 from training.network import single_threaded
@@ -42,29 +43,43 @@ class Settings(Imitation):
     horizon: Annotated[float, Field(gt=0.0)] = 1.3  # days to a new customer, in units of 1 / (1 − γ)
 
 
+class _Run:
+    """Where learning stands."""
+
+    def __init__(self, problem: Problem, settings: Settings, report: Report) -> None:
+        journey = problem.journey
+        days = max(round(settings.horizon / (1.0 - journey.scenario.discount)), 2)
+        self.problem, self.settings, self.report = problem, settings, report
+        self.sampler = DaySampler(journey, settings.customers, days, problem.seed)
+        self.stage, self.began = 0, time.perf_counter()
+        self.chosen = np.zeros(self.sampler.rows, dtype=np.int8)  # waits, but for what it explores
+        saved = report.saved()
+        if saved is not None:
+            self.stage, self.chosen = saved["stage"], saved["chosen"]
+            self.sampler.restore(saved["sampler"])
+
+    def state(self) -> dict[str, Any]:
+        return {"stage": self.stage, "chosen": self.chosen, "sampler": self.sampler.state()}
+
+    def live(self) -> Plan:
+        """A stage's days under the plan so far, and the plan that all days suggest."""
+        stages, sampler = self.settings.stages, self.sampler
+        whole, until = (sum(stage.days for stage in some) for some in (stages, stages[: self.stage + 1]))
+        while sampler.tried < until:
+            self.report.offer(self.state)
+            sampler.live(self.chosen, stages[self.stage].explore)
+        plan = planned(self.problem, sampler.days(), lambda: self.report.offer(self.state))
+        share = min(sampler.tried / whole, 1.0)
+        judged(self.problem, plan, self.report, share, sampler.tried, self.began)
+        self.chosen = np.zeros_like(self.chosen)
+        self.chosen[plan.rows] = plan.actions
+        self.stage += 1
+        return plan
+
+
 @single_threaded()
 def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
     """Stage by stage; an interrupted run goes on with the days it had lived."""
-    began, journey = time.perf_counter(), problem.journey
-    days = max(round(settings.horizon / (1.0 - journey.scenario.discount)), 2)
-    sampler = DaySampler(journey, settings.customers, days, problem.seed)
-    chosen, begin = np.zeros(sampler.rows, dtype=np.int8), 0  # waits, but for what it explores
-    saved = report.saved()
-    if saved is not None:
-        begin, chosen = saved["stage"], saved["chosen"]
-        sampler.restore(saved["sampler"])
-    whole = sum(stage.days for stage in settings.stages)
-    for number in range(begin, len(settings.stages)):
-        until = sum(stage.days for stage in settings.stages[: number + 1])
-
-        def state(at: int = number) -> dict[str, Any]:
-            return {"stage": at, "chosen": chosen, "sampler": sampler.state()}
-
-        while sampler.tried < until:
-            report.offer(state)
-            sampler.live(chosen, settings.stages[number].explore)
-        plan = planned(problem, sampler.days(), lambda: report.offer(state))
-        judged(problem, plan, report, min(sampler.tried / whole, 1.0), sampler.tried, began)
-        chosen = np.zeros(sampler.rows, dtype=np.int8)
-        chosen[plan.rows] = plan.actions
-    return Learned(taught(problem, plan, settings).eval(), sampler.tried)
+    run = _Run(problem, settings, report)
+    plans = [run.live() for _ in range(run.stage, len(settings.stages))]
+    return Learned(taught(problem, plans[-1], settings).eval(), run.sampler.tried)
