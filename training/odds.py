@@ -21,7 +21,7 @@ from training.day_terms import Terms, fill_design, sum_everywhere
 
 LOOSEST, TIGHTEST = 1e-3, 1e6  # ridges; what is held tightest is left out
 LEVEL = 1e-6  # ridge of the level
-DOUBT = 1.0  # coefficients that a group counts as having at 0, before anything is seen
+DOUBT = 3.0  # coefficients that a group counts as having at 0, before anything is seen
 ROUNDS = 20  # of ridges, with a Newton step between two
 SETTLED = 0.05  # relative change of the ridges that matter
 STEPS = 30  # of Newton, once the ridges stand
