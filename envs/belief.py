@@ -14,15 +14,7 @@ from typing import Any
 
 from envs.advance import (
     CONTACT,
-    INBOUND,
-    OPT_OUT,
-    PURCHASE,
-    REDEMPTION,
-    RESOLUTION,
-    RESPONSE,
-    STAGE,
     apply,
-    close_day,
 )
 from envs.chances import (
     inbound_chance,
@@ -40,7 +32,6 @@ from envs.day import (
     OUT_INBOUND,
     OUT_OPT_OUT,
     OUT_PURCHASE,
-    OUT_REDEMPTION,
     OUT_RESOLUTION,
     OUT_RESPONSE,
     OUT_STAGE,
@@ -164,35 +155,3 @@ def after_close(
     for p in range(len(belief)):
         weights[p] = request_chance(m, chances[p], closed, outcome[OUT_INBOUND])
     weigh(belief, weights)
-
-
-@compiled
-def closed_day(m: Any, before: State, action: int, outcome: Any) -> State:
-    """The state after a day's outcomes and its close, before the inbound draw."""
-    state = before
-    if before.stage == m[CHURNED]:
-        return state
-    if action > 0:
-        touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
-        state = apply(m, state, CONTACT, touchpoint, channel, NONE)
-    if outcome[OUT_RESPONSE] >= 0:
-        state = apply(m, state, RESPONSE, outcome[OUT_RESPONSE], NONE, NONE)
-    if outcome[OUT_OPT_OUT] >= 0:
-        state = apply(m, state, OPT_OUT, NONE, outcome[OUT_OPT_OUT], NONE)
-    if outcome[OUT_RESOLUTION] >= 0:
-        state = apply(m, state, RESOLUTION, NONE, outcome[OUT_RESOLUTION], NONE)
-    if outcome[OUT_PURCHASE] >= 0:
-        state = apply(m, state, PURCHASE, NONE, NONE, NONE)
-    if outcome[OUT_REDEMPTION] >= 0:
-        state = apply(m, state, REDEMPTION, outcome[OUT_REDEMPTION], NONE, NONE)
-    if outcome[OUT_STAGE] >= 0:
-        state = apply(m, state, STAGE, NONE, NONE, outcome[OUT_STAGE])
-    return close_day(m, state)
-
-
-@compiled
-def next_state(m: Any, closed: State, asked: int) -> State:
-    """The next decision's state: a request on channel `asked` applied, or none where it is -1."""
-    if asked < 0 or closed.stage == m[CHURNED]:
-        return closed
-    return apply(m, closed, INBOUND, NONE, asked, NONE)

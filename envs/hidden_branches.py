@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from envs.advance import CONTACT, apply
-from envs.belief import closed_day, day_chance, next_state, request_chance
+from envs.belief import day_chance, request_chance
 from envs.branches import decode, encode
 from envs.chances import response_row
 from envs.compiled import compiled, parallel
@@ -26,6 +26,8 @@ from envs.day import (
     OUT_RESPONSE,
     OUT_STAGE,
     OUTCOMES,
+    ask,
+    play_day,
 )
 from envs.journey import Journey
 from envs.kernel import Kernel
@@ -43,6 +45,7 @@ from envs.machine import (
     PURCHASE_TO,
     WINDOW,
 )
+from envs.scenario import COMPONENTS
 from envs.state import State
 
 MOST = 1024  # branches of one (state, action); 2·2·2·2·4·(1 + 8 channels) is the worst case
@@ -58,8 +61,8 @@ class Branches(NamedTuple):
 
 @compiled
 def _requests(
-    m: Any, chances: Any, closed: State, weight: Any, to: Any, p: Any, count: int
-) -> int:  # fmt: skip
+    m: Any, price: Any, chances: Any, closed: State, weight: Any, reward: Any, to: Any, p: Any, count: int
+) -> int:
     """Split one branch by the request that comes after the close."""
     if closed.stage == m[CHURNED]:
         to[count] = encode(m, closed)
@@ -71,15 +74,15 @@ def _requests(
             p[count, q] = weight[q] * request_chance(m, chances[q], closed, asked)
             total += p[count, q]
         if total > 0.0:
-            to[count] = encode(m, next_state(m, closed, asked))
+            to[count] = encode(m, ask(m, price, closed, asked, reward))
             count += 1
     return count
 
 
 @compiled
 def _moves(
-    m: Any, chances: Any, before: State, action: int, outcome: Any, share: float, weight: Any,
-    to: Any, p: Any, count: int,
+    m: Any, price: Any, chances: Any, before: State, action: int, outcome: Any, share: float, weight: Any,
+    reward: Any, to: Any, p: Any, count: int,
 ) -> int:  # fmt: skip
     """Split one branch by the competing stage moves, then by the request."""
     ruled = outcome[OUT_PURCHASE] >= 0 and m[m[PURCHASE_TO] + before.stage] >= 0
@@ -94,17 +97,18 @@ def _moves(
             weight[q] = share * day_chance(m, chances[q], before, action, outcome)
             total += weight[q]
         if total > 0.0:
-            closed = closed_day(m, before, action, outcome)
-            count = _requests(m, chances, closed, weight, to, p, count)
+            closed = play_day(m, price, before, action, outcome, 0.0, reward)
+            count = _requests(m, price, chances, closed, weight, reward, to, p, count)
     outcome[OUT_STAGE] = NONE
     return count
 
 
 @compiled
 def enumerate_events(
-    m: Any, chances: Any, before: State, action: int, outcome: Any, weight: Any, to: Any, p: Any
-) -> int:
-    """Fill `to` and `p` with every branch of (state, action); `outcome`, `weight` are scratch."""
+    m: Any, price: Any, chances: Any, before: State, action: int, outcome: Any, weight: Any, reward: Any,
+    to: Any, p: Any,
+) -> int:  # fmt: skip
+    """Fill `to` and `p` with every branch of (state, action); `outcome`, `weight`, `reward` are scratch."""
     outcome[:] = NONE
     row, offer_level, channel, service = response_row(m, before, action), before.offer, NONE, False
     if action > 0:
@@ -119,30 +123,39 @@ def enumerate_events(
         for resolved in range(2 if service else 1):
             outcome[OUT_RESOLUTION] = channel if resolved == 1 else NONE
             outcome[OUT_PURCHASE] = NONE
-            count = _moves(m, chances, before, action, outcome, 1.0, weight, to, p, count)
+            count = _moves(m, price, chances, before, action, outcome, 1.0, weight, reward, to, p, count)
             outcome[OUT_PURCHASE] = 1
             if redemption < 1.0:
                 share = 1.0 - redemption
-                count = _moves(m, chances, before, action, outcome, share, weight, to, p, count)
+                count = _moves(
+                    m, price, chances, before, action, outcome, share, weight, reward, to, p, count
+                )
             if redemption > 0.0:
                 outcome[OUT_REDEMPTION] = held
-                count = _moves(m, chances, before, action, outcome, redemption, weight, to, p, count)
+                count = _moves(
+                    m, price, chances, before, action, outcome, redemption, weight, reward, to, p, count
+                )
                 outcome[OUT_REDEMPTION] = NONE
     return count
 
 
 @parallel
-def _fill(m: Any, chances: Any, bits: Any, fill: bool, counts: Any, indptr: Any, to: Any, p: Any) -> None:
+def _fill(
+    m: Any, price: Any, chances: Any, bits: Any, fill: bool, counts: Any, indptr: Any, to: Any, p: Any
+) -> None:
     """Count (fill=False) or write (fill=True) the branches of every legal (state, action)."""
     actions = counts.shape[1]
     for x in numba.prange(counts.shape[0]):
         before = decode(m, x, 0)  # no consent, so no factor of an opt-out
         outcome, weight = np.empty(OUTCOMES, np.int64), np.empty(chances.shape[0])
         found, mass = np.empty(MOST, np.int64), np.empty((MOST, chances.shape[0]))
+        reward = np.zeros(len(COMPONENTS))
         for a in range(actions):
             if bits[x] >> a & 1 == 0:
                 continue
-            count = enumerate_events(m, chances, before, a, outcome, weight, found, mass)
+            count = enumerate_events(
+                m, price, chances, before, a, outcome, weight, reward, found, mass
+            )
             counts[x, a] = count
             if fill:
                 start = indptr[x * actions + a]
@@ -156,8 +169,9 @@ def event_branches(journey: Journey, kernel: Kernel) -> Branches:
     counts = np.zeros((kernel.states, kernel.actions), dtype=np.int64)
     indptr = np.zeros(kernel.states * kernel.actions + 1, dtype=np.int64)
     nothing, none = np.zeros(0, np.int32), np.zeros((0, len(chances)))
-    _fill(journey.machine, chances, kernel.bits, False, counts, indptr, nothing, none)
+    machine, price = journey.machine, journey.packed[0].price
+    _fill(machine, price, chances, kernel.bits, False, counts, indptr, nothing, none)
     np.cumsum(counts.reshape(-1), out=indptr[1:])
     to, p = np.empty(indptr[-1], np.int32), np.empty((indptr[-1], len(chances)))
-    _fill(journey.machine, chances, kernel.bits, True, counts, indptr, to, p)
+    _fill(machine, price, chances, kernel.bits, True, counts, indptr, to, p)
     return Branches(indptr, to, p)

@@ -13,9 +13,9 @@ import numba
 import numpy as np
 
 from envs.advance import start_state
-from envs.belief import after_close, after_day, closed_day
+from envs.belief import after_close, after_day
 from envs.compiled import compiled, inlined, parallel
-from envs.day import OUTCOMES, sample_day
+from envs.day import OUTCOMES, play_day, sample_day
 from envs.journey import Journey
 from envs.masks import legal_bits
 from envs.observation import write_observation
@@ -127,14 +127,16 @@ def _step_many(
 
 @parallel
 def _believe(
-    m: Any, chances: Any, before: Any, actions: Any, outcomes: Any, beliefs: Any, observations: Any
-) -> None:
+    m: Any, price: Any, chances: Any, before: Any, actions: Any, outcomes: Any, beliefs: Any,
+    observations: Any,
+) -> None:  # fmt: skip
     """Beliefs (N, P) after a day, and as the last entries of the observations."""
     for i in numba.prange(len(beliefs)):
         state, action = load_state(before[i]), _WIDE(actions[i])
         weights, outcome = np.empty(beliefs.shape[1]), outcomes[i].astype(np.int64)
         after_day(m, chances, state, action, outcome, beliefs[i], weights)
-        after_close(m, chances, closed_day(m, state, action, outcome), outcome, beliefs[i], weights)
+        closed = play_day(m, price, state, action, outcome, 0.0, np.zeros(len(COMPONENTS)))
+        after_close(m, chances, closed, outcome, beliefs[i], weights)
         observations[i, observations.shape[1] - beliefs.shape[1] :] = beliefs[i]
 
 
@@ -206,8 +208,8 @@ class Simulator:
             raise ValueError(f"{illegal} illegal actions: choose among the bits of `legal`")
         if self.beliefs.shape[1]:
             _believe(
-                self.journey.machine, self._chances, before, actions, self._outcomes, self.beliefs,
-                self.observations,
+                self.journey.machine, self.journey.packed[0].price, self._chances, before, actions,
+                self._outcomes, self.beliefs, self.observations,
             )  # fmt: skip
         churned = self.states[:, 0] == self.journey.rules.churned
         return Outcomes(self._rewards, churned, self._outcomes, self._values)

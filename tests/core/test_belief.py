@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.belief import FLOOR, after_close, after_day, closed_day, next_state
+from envs.belief import FLOOR, after_close, after_day
 from envs.belief_fold import Believer
 from envs.compiled import plain
+from envs.day import ask, play_day
 from envs.events import Kind
 from envs.journey import Journey, compile_journey
 from envs.masks import unpack
@@ -58,6 +59,7 @@ def test_plain_python_gives_the_bits_of_compiled_code(mixed: Journey) -> None:
     simulator, rng = Simulator(mixed, 60, 5), np.random.default_rng(1)
     machine, compared = mixed.scalar_machine, 0
     chances = tuple(tuple(packed.chance.tolist()) for packed in mixed.packed)
+    price = tuple(mixed.packed[0].price.tolist())
     for _ in range(30):
         before, believed = simulator.states.copy(), simulator.beliefs.copy()
         actions = any_legal(simulator, rng)
@@ -66,12 +68,13 @@ def test_plain_python_gives_the_bits_of_compiled_code(mixed: Journey) -> None:
             state, outcome, belief = State(*before[i].tolist()), outcomes[i].tolist(), believed[i].tolist()
             action = int(actions[i])
             plain(after_day)(machine, chances, state, action, outcome, belief, [0.0, 0.0])
-            closed = plain(closed_day)(machine, state, action, outcome)
+            closed = plain(play_day)(machine, price, state, action, outcome, 0.0, [0.0] * 9)
             plain(after_close)(machine, chances, closed, outcome, belief, [0.0, 0.0])
             assert belief == simulator.beliefs[i].tolist()
             if state.stage != mixed.rules.churned:
                 asked = outcome[6]
-                assert plain(next_state)(machine, closed, asked) == load_state(simulator.states[i])
+                after = plain(ask)(machine, price, closed, asked, [0.0] * 9)
+                assert after == load_state(simulator.states[i])
                 compared += 1
     assert compared > 500
 
