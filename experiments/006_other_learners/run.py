@@ -42,12 +42,11 @@ CLUSTERS = {
     "tiny": "wary", "omnichannel_retail": "early_adopter", "subscription_telecom": "heavy_user",
     "retail_bank": "young",
 }  # fmt: skip
-OURS = ("from_log", "dqn", "bandit")
+OURS = ("dqn", "bandit")
 LIBRARY: dict[str, Any] = {"sb3_dqn": DQN, "sb3_ppo": PPO, "maskable_ppo": MaskablePPO}
 SECONDS = 30.0  # of processor time, of a library default
 SETTINGS: dict[str, dict[str, Any]] = {"dqn": {"samples": 600_000}}  # other than the shipped config's
 WHERE: dict[str, tuple[str, ...]] = {
-    "from_log": tuple(CLUSTERS),
     "dqn": tuple(CLUSTERS),
     "bandit": tuple(CLUSTERS),
     **dict.fromkeys(LIBRARY, ("omnichannel_retail", "subscription_telecom")),
