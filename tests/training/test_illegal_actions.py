@@ -26,6 +26,7 @@ CHUNK = 125_000
 QUICK = {
     "samples": 1_024, "customers": 64, "steps": 16, "batch": 128, "days": 8, "iterations": 2,
     "judged_every": 1_000, "floor": 0.0, "compare": False, "visits": 4_096, "epochs": 2,
+    "stages": [{"days": 50_000, "explore": 0.5}],
 }  # fmt: skip
 
 

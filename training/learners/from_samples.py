@@ -18,9 +18,10 @@ from training.day_sampler import DaySampler
 from training.imitation import Imitation
 from training.learned_mdp import Plan
 from training.learned_plan import judged, planned, taught
-from training.learner import Learned, Problem, Report
+from training.learner import Learned, Point, Problem, Report
 from training.network import single_threaded
 
+MARKS = 20  # of progress
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -67,7 +68,11 @@ class _Run:
         whole, until = (sum(stage.days for stage in some) for some in (stages, stages[: self.stage + 1]))
         while sampler.tried < until:
             self.report.offer(self.state)
+            told = MARKS * sampler.tried // whole
             sampler.live(self.chosen, stages[self.stage].explore)
+            if MARKS * sampler.tried // whole > told and sampler.tried < until:
+                seconds = time.perf_counter() - self.began
+                self.report(Point(sampler.tried / whole, sampler.tried, seconds))
         plan = planned(self.problem, sampler.days(), lambda: self.report.offer(self.state))
         share = min(sampler.tried / whole, 1.0)
         judged(self.problem, plan, self.report, share, sampler.tried, self.began)
