@@ -38,7 +38,7 @@ from envs.state_rows import GONE, StateRows, row_of, state_of
 from training.day_model import DayModel, trials
 
 BLOCK = 256  # states enumerated at a time
-MOST = 512  # courses of one (state, action)
+MOST = 96  # courses of one (state, action): 24 outcomes, each with at most four moves
 _RARE = 1e-12  # courses less likely are left out
 
 
@@ -149,7 +149,7 @@ def branches(
     """The days of states `rows` (N,)."""
     packed, weights = space.journey.packed[0], np.asarray(weights, dtype=np.float64)
     actions, rewards = legal.shape[1], np.zeros(legal.shape)
-    buffers = [np.empty(BLOCK * actions * MOST // 4, dtype) for dtype in (np.int64, np.int64, np.float64)]
+    buffers = [np.empty(BLOCK * actions * MOST, dtype) for dtype in (np.int64, np.int64, np.float64)]
     parts = []
     for low in range(0, len(rows), BLOCK):
         some = slice(low, low + BLOCK)

@@ -140,7 +140,7 @@ def fit_days(journey: Journey, days: Days, between: Callable[[], None] = lambda:
         "redemption": fitted(outcome[:, OUT_REDEMPTION] >= 0, bought),
     }
     value = None
-    if bought.any():
+    if days.value.sum() > 0.0:  # purchases without an amount are worth nothing
         cells = _cells(at, days.action, None, days.count, days.value / days.count, bought)
         value = fit_means(terms, observations, cells, days.variation)
     stage = observations[at, 0].astype(np.int64)

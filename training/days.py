@@ -89,13 +89,14 @@ def from_log(path: Path, journey: Journey) -> Days:
         for part in replay(logged.columns, scenario, logged.plan, logged.starts, _BLOCK_ROWS)
     ]
     state, action, outcome, value, day, customer = (np.concatenate(part) for part in zip(*parts, strict=True))
-    if not len(day):
-        hint = "decisions are rows of kind `decision`; customers' clusters stand in the second table"
+    over = day < logged.plan.last_day
+    if not over.any():
+        hint = "decisions are rows of kind `decision`; customers' clusters stand in the second table; "
+        hint += "the last day does not count, it is still open"
         cluster = journey.cluster.name
         raise LogError("no decision of this cluster", where=str(path), expected=cluster, hint=hint)
     rows = StateRows(journey).of(state)
     first = np.append(True, customer[1:] != customer[:-1])
-    over = day < logged.plan.last_day
     return added_up(rows[over], action[over], outcome[over], value[over], rows[first])
 
 
@@ -125,7 +126,7 @@ def _decisions(rows: Any, mine: Any, journey: Journey) -> tuple[Any, ...]:
 
 
 def simulated(journey: Journey, behavior: str, customers: int, days: int, seed: int) -> Days:
-    """The days of the log that `journey simulate` would write, without writing it."""
+    """Days as `journey simulate` would write them, without writing; customers are numbered from 0."""
     simulator, decide = Simulator(journey, customers, seed), deciders(behavior)(journey)
     rows, firsts = StateRows(journey), None
     columns: list[tuple[Any, ...]] = []

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.sparse.linalg import bicgstab
+from scipy.sparse.linalg import bicgstab, spsolve
 
 from envs.state_rows import StateRows
 from training.day_branches import Branches, branches, joined
@@ -27,8 +27,7 @@ IMPROVEMENTS = 40  # of a policy, at most
 TOLERANCE, STEPS = 1e-9, 5000  # of the linear solver
 BETTER = 1e-9  # of the largest value: a smaller gain changes no action
 
-
-Charge = Callable[[Any, Any, Any], Any]
+Charge = Callable[[Any, Any, Any], Any]  # of observations, legal actions and rewards: costs (N, A)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Planner:
         for _ in range(IMPROVEMENTS):
             chosen = chain[states * legal.shape[1] + actions]
             system = sparse.identity(len(states), format="csr") - self._discount * chosen
-            values, _ = bicgstab(system, rewards[states, actions], x0=values, rtol=TOLERANCE, maxiter=STEPS)
+            values = _solved(system, rewards[states, actions], values)
             q = masked(rewards + self._discount * (chain @ values).reshape(legal.shape), legal)
             best = q.argmax(axis=1)
             gain = q[states, best] - q[states, actions]
@@ -128,7 +127,7 @@ class Planner:
         start = np.zeros(count)
         start[_place(rows, begun)[0]] = often / often.sum()
         system = sparse.identity(count, format="csr") - self._discount * (choose @ chain)
-        visits, _ = bicgstab(system.T.tocsr(), start, rtol=TOLERANCE, maxiter=STEPS)
+        visits = _solved(system.T.tocsr(), start, None)
         inflow = (choose @ days.chances).T @ visits
         unknown = ~_place(rows, days.to)[1]
         return visits.clip(min=0.0), days.to[unknown & (inflow > SLIGHT * visits.sum())]
@@ -137,6 +136,12 @@ class Planner:
 def masked(q: Any, legal: Any) -> Any:
     """Q (N, A) with −inf where an action is illegal, whatever stood there."""
     return np.where(legal, q, -np.inf)
+
+
+def _solved(system: Any, right: Any, guess: Any) -> Any:
+    """The solution (N,); directly where iterating does not settle."""
+    found, unsettled = bicgstab(system, right, x0=guess, rtol=TOLERANCE, maxiter=STEPS)
+    return spsolve(system.tocsc(), right) if unsettled else found
 
 
 def _place(rows: Any, wanted: Any) -> tuple[Any, Any]:

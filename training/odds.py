@@ -9,12 +9,13 @@ away, without a held-out sample. Newton's method on C cells; m coefficients act 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from envs.compiled import compiled
 from training.day_terms import Terms, fill_design, sum_everywhere
@@ -26,6 +27,8 @@ ROUNDS = 20  # of ridges, with a Newton step between two
 SETTLED = 0.05  # relative change of the ridges that matter
 STEPS = 30  # of Newton, once the ridges stand
 GAIN = 1e-9  # relative, at which it stops
+FAR = 60.0  # the logarithm of no amount
+NOTHING = 1e-6  # of the usual amount: what a mean is taken for where all amounts were 0
 
 
 @compiled
@@ -94,7 +97,7 @@ def _logistic(eta: Any, cells: Cells) -> tuple[float, Any, Any]:
 
 def _gamma(eta: Any, cells: Cells) -> tuple[float, Any, Any]:
     """The same for amounts with a constant coefficient of variation; trials counts them."""
-    ratio = cells.total * np.exp(-eta)
+    ratio = cells.total * np.exp(np.clip(-eta, -FAR, FAR))  # a step too far is undone, not an overflow
     return float(-(cells.trials * eta + ratio).sum()), ratio - cells.trials, ratio
 
 
@@ -105,8 +108,10 @@ def fit_chances(terms: Terms, observations: Any, cells: Cells) -> Odds:
 
 
 def fit_means(terms: Terms, observations: Any, cells: Cells, variation: float) -> Odds:
-    """How large the amount is; `variation` is its variance over its squared mean."""
-    level = float(np.log(max(cells.total.sum(), 1e-12) / max(cells.trials.sum(), 1.0)))
+    """How large the amount is, somewhere above 0; `variation` is its variance over its squared mean."""
+    usual = cells.total.sum() / cells.trials.sum()
+    cells = replace(cells, total=np.maximum(cells.total, NOTHING * usual * cells.trials))
+    level = float(np.log(usual))
 
     def scaled(eta: Any, some: Cells) -> tuple[float, Any, Any]:
         value, slope, curve = _gamma(eta, some)
@@ -116,6 +121,11 @@ def fit_means(terms: Terms, observations: Any, cells: Cells, variation: float) -
 
 
 def _fit(terms: Terms, observations: Any, cells: Cells, level: float, likelihood: Any) -> Odds:
+    with threadpool_limits(1):  # the same on any number of threads
+        return _regress(terms, observations, cells, level, likelihood)
+
+
+def _regress(terms: Terms, observations: Any, cells: Cells, level: float, likelihood: Any) -> Odds:
     size = len(terms.group)
     design = (
         np.zeros((len(cells.state), terms.columns), dtype=np.int64),
@@ -170,10 +180,10 @@ def _newton(
         step = np.zeros(size)
         step[kept] = cho_solve(factor, gradient)
         scale, reached = 1.0, at(theta + step)
-        while reached[0] < value and scale > 1e-6:
+        while not reached[0] >= value and scale > 1e-6:  # also where it is no number
             scale *= 0.5
             reached = at(theta + scale * step)
-        if reached[0] < value:
+        if not reached[0] >= value:
             break
         gain = reached[0] - value
         theta, (value, slope, curve) = theta + scale * step, reached

@@ -51,7 +51,7 @@ def test_ppo_is_above_the_best_simple_baseline_with_its_whole_interval(claim: Cl
     assert claim.edge.low > 0.0
 
 
-@pytest.mark.parametrize("run", ["ppo", "distilled"])
+@pytest.mark.parametrize("run", ["ppo", "distilled", "from_log"])
 def test_a_cluster_trained_again_gives_its_row_again(run: str) -> None:
     key = only("tiny", "keen", run, 0)
     again = run_cell(CELLS[key])

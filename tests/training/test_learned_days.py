@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from envs.chances import (
 from envs.compiled import plain
 from envs.day import OUT_INBOUND, OUT_PURCHASE, OUT_STAGE, ask, play_day
 from envs.deciders import deciders
+from envs.errors import LogError
 from envs.journey import Journey, compile_journey
 from envs.scenario import COMPONENTS, Scenario
 from envs.simulate_log import Span, write_simulated_log
@@ -235,6 +236,24 @@ def test_what_does_not_matter_is_shrunk_away_and_what_does_is_found(keen: Proble
     means = fit_means(terms, observations, Cells(state, action, np.zeros_like(state), ones, amounts), 0.5)
     got = means.means(observations)[state, action]
     np.testing.assert_allclose(got, 10.0 * (1.0 + (stage == 1)), rtol=0.25)
+
+
+@pytest.mark.parametrize("free", ["all", "one stage"])
+def test_purchases_without_an_amount_are_worth_next_to_nothing(keen: Problem, log: Days, free: str) -> None:
+    stage = StateRows(keen.journey).describe(log.row)[0][:, 0]
+    value = np.where((stage == 0) | (free == "all"), 0.0, log.value)
+    model = fit_days(keen.journey, replace(log, value=value))
+    means = model.chances(keen.observations).value
+    paid = log.value.sum() / log.count[log.outcome[:, OUT_PURCHASE] > 0].sum()
+    assert means[keen.observations[:, 0] == 0].max() < 0.01 * paid
+    assert (means[keen.observations[:, 0] == 1].min() > 0.5 * paid) == (free != "all")
+
+
+def test_a_log_of_one_day_is_refused(keen: Problem, tmp_path: Path) -> None:
+    journey, path = keen.journey, tmp_path / "log.parquet"
+    write_simulated_log(path, [(journey, deciders(MIXTURE)(journey))], Span(20, 1, 5), MIXTURE)
+    with pytest.raises(LogError, match="no decision of this cluster"):
+        from_log(path, journey)
 
 
 def test_told_the_truth_the_learned_days_are_the_models(keen: Problem) -> None:
