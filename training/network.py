@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -44,13 +44,11 @@ class OneHot(nn.Module):
         return torch.cat([ones, observation.index_select(1, self.belief)], dim=1)
 
 
-def trunk(
-    width: int, hidden: Sequence[int], out: int, unit: Callable[[], nn.Module] = nn.ReLU
-) -> nn.Sequential:
-    """Dense layers with `unit` between them."""
+def trunk(width: int, hidden: Sequence[int], out: int) -> nn.Sequential:
+    """Dense layers with rectified units between them."""
     layers: list[nn.Module] = []
     for size in hidden:
-        layers += [nn.Linear(width, size), unit()]
+        layers += [nn.Linear(width, size), nn.ReLU()]
         width = size
     return nn.Sequential(*layers, nn.Linear(width, out))
 
@@ -67,11 +65,10 @@ class PolicyNetwork(nn.Module):
         actions: int,
         hidden: Sequence[int] = (64, 64),
         value_hidden: Sequence[int] = (96, 96),
-        unit: Callable[[], nn.Module] = nn.ReLU,  # of the policy trunk
     ) -> None:
         super().__init__()
         self.one_hot = OneHot(sizes)
-        self.policy = trunk(self.one_hot.width, hidden, actions, unit)
+        self.policy = trunk(self.one_hot.width, hidden, actions)
         self.values = trunk(self.one_hot.width, value_hidden, 1 + actions)
         self.register_buffer("offset", torch.zeros(1))
         self.register_buffer("scale", torch.ones(2))

@@ -66,11 +66,10 @@ class Cells:
 
 @dataclass(frozen=True)
 class Odds:
-    """Coefficients (P,), and a ridge a group."""
+    """What was learned of one event."""
 
     terms: Terms
-    theta: Any
-    ridges: Any
+    theta: Any  # (P,) coefficients
 
     def linear(self, observations: Any, earliers: int = 1) -> Any:
         """(N, A, E) sums of coefficients for observations (N, F)."""
@@ -153,7 +152,7 @@ def _regress(terms: Terms, observations: Any, cells: Cells, level: float, likeli
         if not len(changed) or changed.max() < SETTLED:
             break
     theta, _ = _newton(design, cells, theta, ridges[terms.group], used, likelihood, STEPS)
-    return Odds(terms, theta, ridges)
+    return Odds(terms, theta)
 
 
 def _newton(
