@@ -165,6 +165,21 @@ def sample_day(
 
 
 @compiled
+def possible(m: Any, state: State, action: int) -> tuple[int, int, int, int]:
+    """What a response, opt-out, resolution and redemption of the day would name; -1: it cannot happen."""
+    row, leaves, settles, offer = response_row(m, state, action), NONE, NONE, state.offer
+    answers = m[m[ACTION_TOUCHPOINT] + row // m[WINDOW]] if row >= 0 else NONE
+    if action > 0:
+        touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
+        if state.consent >> channel & 1 == 1:
+            leaves = channel
+        if m[m[IS_SERVICE] + touchpoint] == 1 and state.inbox > 0:
+            settles = channel
+        offer = apply(m, state, CONTACT, touchpoint, channel, NONE).offer
+    return answers, leaves, settles, m[m[OFFER_TOUCHPOINT] + offer]
+
+
+@compiled
 def play_day(
     m: Any, price: Any, before: State, action: int, outcome: Any, value: float, reward: Any
 ) -> State:

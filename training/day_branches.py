@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
-from envs.advance import CONTACT, apply
-from envs.chances import response_row
 from envs.compiled import compiled
 from envs.day import (
     NONE,
@@ -26,16 +24,11 @@ from envs.day import (
     OUTCOMES,
     ask,
     play_day,
+    possible,
 )
-from envs.machine import (
-    ACTION_CHANNEL,
-    ACTION_TOUCHPOINT,
-    OFFER_TOUCHPOINT,
-    PURCHASE_TO,
-    WINDOW,
-)
+from envs.machine import PURCHASE_TO
 from envs.state_rows import GONE, StateRows, row_of, state_of
-from training.day_model import DayModel, trials
+from training.day_model import DayModel
 
 BLOCK = 256  # states enumerated at a time
 MOST = 96  # courses of one (state, action): 24 outcomes, each with at most four moves
@@ -56,17 +49,11 @@ def _courses(
 ) -> tuple[int, float]:  # fmt: skip
     """Fill `to` and `mass` with a day's courses; how many, and the expected weighted reward."""
     before = state_of(m, states, row)
-    can = trials(m, before, action)
+    answers, leaves, settles, held = possible(m, before, action)
+    ruled = m[m[PURCHASE_TO] + before.stage] >= 0
+    responding, leaving = _split(response, answers >= 0), _split(opt_out, leaves >= 0)
+    resolving, redeeming = _split(resolution, settles >= 0), _split(redemption, held >= 0)
     outcome[:] = NONE
-    touched, channel, answered = before, NONE, NONE
-    if action > 0:
-        channel = m[m[ACTION_CHANNEL] + action]
-        touched = apply(m, before, CONTACT, m[m[ACTION_TOUCHPOINT] + action], channel, NONE)
-    if can[0]:
-        answered = m[m[ACTION_TOUCHPOINT] + response_row(m, before, action) // m[WINDOW]]
-    held, ruled = m[m[OFFER_TOUCHPOINT] + touched.offer], m[m[PURCHASE_TO] + before.stage] >= 0
-    responding, leaving = _split(response, can[0]), _split(opt_out, can[1])
-    resolving, redeeming = _split(resolution, can[2]), _split(redemption, held >= 0)
     count, expected = 0, 0.0
     for code in range(32):
         r, o, s, b, d = code & 1, code >> 1 & 1, code >> 2 & 1, code >> 3 & 1, code >> 4 & 1
@@ -77,9 +64,9 @@ def _courses(
             p *= redeeming[d]
         if p < _RARE:
             continue
-        outcome[OUT_RESPONSE] = answered if r else NONE
-        outcome[OUT_OPT_OUT] = channel if o else NONE
-        outcome[OUT_RESOLUTION] = channel if s else NONE
+        outcome[OUT_RESPONSE] = answers if r else NONE
+        outcome[OUT_OPT_OUT] = leaves if o else NONE
+        outcome[OUT_RESOLUTION] = settles if s else NONE
         outcome[OUT_PURCHASE] = 1 if b else NONE
         outcome[OUT_REDEMPTION] = held if d else NONE
         stays = 1.0 if b == 1 and ruled else 1.0 - stage[r].sum()

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.chances import response_row
 from envs.compiled import compiled
 from envs.day import (
     OUT_INBOUND,
@@ -25,28 +24,16 @@ from envs.day import (
     OUT_RESPONSE,
     OUT_STAGE,
     play_day,
+    possible,
 )
 from envs.journey import Journey
-from envs.machine import ACTION_CHANNEL, ACTION_TOUCHPOINT, IS_SERVICE
 from envs.scenario import COMPONENTS
-from envs.state import State
 from envs.state_rows import GONE, StateRows, row_of, state_of
 from training.day_terms import Terms
 from training.days import Days
 from training.odds import Cells, Odds, fit_chances, fit_means
 
 RESPONDS, LEAVES, RESOLVES = 0, 1, 2  # what can happen to a customer on an action
-
-
-@compiled
-def trials(m: Any, state: State, action: int) -> tuple[bool, bool, bool]:
-    """Whether a response, an opt-out and a resolution can happen at all."""
-    responds = response_row(m, state, action) >= 0
-    if action == 0:
-        return responds, False, False
-    channel = m[m[ACTION_CHANNEL] + action]
-    service = m[m[IS_SERVICE] + m[m[ACTION_TOUCHPOINT] + action]] == 1
-    return responds, state.consent >> channel & 1 == 1, service and state.inbox > 0
 
 
 @compiled
@@ -57,7 +44,8 @@ def _facts(
     reward = np.zeros(len(COMPONENTS))
     for n in range(len(rows)):
         state = state_of(m, states, rows[n])
-        tried[n, 0], tried[n, 1], tried[n, 2] = trials(m, state, actions[n])
+        answers, leaves, settles, _ = possible(m, state, actions[n])
+        tried[n, RESPONDS], tried[n, LEAVES], tried[n, RESOLVES] = answers >= 0, leaves >= 0, settles >= 0
         after = play_day(m, price, state, actions[n], outcomes[n].astype(np.int64), 0.0, reward)
         closed[n] = row_of(m, states, after)
 

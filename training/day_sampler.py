@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from envs.advance import CONTACT, apply
-from envs.chances import response_row
 from envs.compiled import compiled, unlocked
 from envs.day import (
     NONE,
@@ -26,10 +24,11 @@ from envs.day import (
     OUT_RESPONSE,
     OUT_STAGE,
     OUTCOMES,
+    possible,
     sample_day,
 )
 from envs.journey import Journey
-from envs.machine import ACTION_CHANNEL, ACTION_TOUCHPOINT, CHANNELS, CHURNED, OFFER_TOUCHPOINT, WINDOW
+from envs.machine import CHANNELS, CHURNED
 from envs.masks import legal_bits
 from envs.rng import BEHAVIOR, day_key, uniform
 from envs.scenario import COMPONENTS
@@ -71,21 +70,16 @@ def _unpack(m: Any, states: int, codes: Any, actions: int, rows: Any, taken: Any
     for n in range(len(codes)):
         cell, code = codes[n] // span, codes[n] % span
         rows[n], taken[n] = cell // actions, cell % actions
-        state, action, channel, touched = state_of(m, states, rows[n]), taken[n], NONE, 0
-        touched = state.offer
-        if action > 0:
-            channel = m[m[ACTION_CHANNEL] + action]
-            touched = apply(m, state, CONTACT, m[m[ACTION_TOUCHPOINT] + action], channel, NONE).offer
-        answers = response_row(m, state, action)
+        answers, leaves, settles, held = possible(m, state_of(m, states, rows[n]), taken[n])
         outcomes[n, OUT_INBOUND] = code % (m[CHANNELS] + 1) - 1
         code //= m[CHANNELS] + 1
         outcomes[n, OUT_STAGE] = code % (m[CHURNED] + 2) - 1
         code //= m[CHURNED] + 2
-        outcomes[n, OUT_REDEMPTION] = m[m[OFFER_TOUCHPOINT] + touched] if code & 1 else NONE
+        outcomes[n, OUT_REDEMPTION] = held if code & 1 else NONE
         outcomes[n, OUT_PURCHASE] = 1 if code >> 1 & 1 else NONE
-        outcomes[n, OUT_RESOLUTION] = channel if code >> 2 & 1 else NONE
-        outcomes[n, OUT_OPT_OUT] = channel if code >> 3 & 1 else NONE
-        outcomes[n, OUT_RESPONSE] = m[m[ACTION_TOUCHPOINT] + answers // m[WINDOW]] if code >> 4 & 1 else NONE
+        outcomes[n, OUT_RESOLUTION] = settles if code >> 2 & 1 else NONE
+        outcomes[n, OUT_OPT_OUT] = leaves if code >> 3 & 1 else NONE
+        outcomes[n, OUT_RESPONSE] = answers if code >> 4 & 1 else NONE
 
 
 @compiled
