@@ -140,7 +140,7 @@ def branches(
     parts = []
     for low in range(0, len(rows), BLOCK):
         some = slice(low, low + BLOCK)
-        chances = tuple(np.ascontiguousarray(c) for c in model.chances(observations[some]))
+        chances = tuple(np.ascontiguousarray(c) for c in model.chances(rows[some], observations[some]))
         count = _enumerate(
             packed.machine, packed.price, weights, space.states, rows[some], legal[some], chances,
             rewards[some], *buffers,

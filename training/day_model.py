@@ -2,8 +2,10 @@
 
 Each asks how likely the event is given the state, the action and what happened before it that day;
 which of these matter is found out, nothing of it is told (`odds.py`). Several stages, or channels
-of a request, are asked about one after the other. What an event then does to a state and what it
-is worth are the rules' and the prices' business. N states, A actions.
+of a request, are asked about one after the other. A response is asked about as one to the contact
+that it would answer, which may be of an earlier day; what follows it counts by that contact too.
+What an event then does to a state and what it is worth are the rules' and the prices' business.
+N states, A actions.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.chances import response_row
 from envs.compiled import compiled
 from envs.day import (
     OUT_INBOUND,
@@ -27,25 +30,46 @@ from envs.day import (
     possible,
 )
 from envs.journey import Journey
+from envs.machine import WINDOW
 from envs.scenario import COMPONENTS
+from envs.state import State
 from envs.state_rows import GONE, StateRows, row_of, state_of
 from training.day_terms import Terms
 from training.days import Days
 from training.odds import Cells, Odds, fit_chances, fit_means
 
-RESPONDS, LEAVES, RESOLVES = 0, 1, 2  # what can happen to a customer on an action
+RESPONDS, LEAVES, RESOLVES, REDEEMS, TRIALS = 0, 1, 2, 3, 4  # what can happen to a customer
+
+
+@compiled
+def _contact(m: Any, state: State, action: int) -> tuple[int, int]:
+    """The action that a response of today would answer (0: none), and whether it is of an earlier day."""
+    row = response_row(m, state, action)
+    return (row // m[WINDOW], 1 if row % m[WINDOW] > 0 else 0) if row >= 0 else (0, 0)
+
+
+@compiled
+def _contacts(m: Any, states: int, rows: Any, answered: Any, late: Any) -> None:
+    """The same of all actions (N, A) in the states of rows (N,)."""
+    for n in range(len(rows)):
+        state = state_of(m, states, rows[n])
+        for a in range(answered.shape[1]):
+            answered[n, a], late[n, a] = _contact(m, state, a)
 
 
 @compiled
 def _facts(
-    m: Any, price: Any, states: int, rows: Any, actions: Any, outcomes: Any, tried: Any, closed: Any
-) -> None:
-    """Of each day: what could happen (n, 3), and the row after its close (n,)."""
+    m: Any, price: Any, states: int, rows: Any, actions: Any, outcomes: Any, tried: Any, answered: Any,
+    late: Any, closed: Any,
+) -> None:  # fmt: skip
+    """Of each day: what could happen (n, 4), which contact was open (n,), the row after its close (n,)."""
     reward = np.zeros(len(COMPONENTS))
     for n in range(len(rows)):
         state = state_of(m, states, rows[n])
-        answers, leaves, settles, _ = possible(m, state, actions[n])
+        answers, leaves, settles, held = possible(m, state, actions[n])
         tried[n, RESPONDS], tried[n, LEAVES], tried[n, RESOLVES] = answers >= 0, leaves >= 0, settles >= 0
+        tried[n, REDEEMS] = held >= 0 and outcomes[n, OUT_PURCHASE] >= 0
+        answered[n], late[n] = _contact(m, state, actions[n])
         after = play_day(m, price, state, actions[n], outcomes[n].astype(np.int64), 0.0, reward)
         closed[n] = row_of(m, states, after)
 
@@ -72,32 +96,38 @@ class DayModel:
     requests: list[tuple[int, Odds]]  # channel, odds, in this order
     value: Odds | None
 
-    def chances(self, observations: Any) -> Chances:
-        """Of states with these observations (N, F)."""
-        n, actions = len(observations), len(self.journey.actions)
-        stages = int(self.journey.rules.sizes[0]) + 1
-        stage = observations[:, 0].astype(np.int64)
+    def chances(self, rows: Any, observations: Any) -> Chances:
+        """Of the states of rows (N,), with observations (N, F)."""
+        shape = len(rows), len(self.journey.actions)
+        answered, late = np.empty(shape, np.int64), np.empty(shape, np.int64)
+        machine, states = self.journey.packed[0].machine, StateRows(self.journey).states
+        _contacts(machine, states, np.asarray(rows, np.int64), answered, late)
+        every, no = np.tile(np.arange(shape[1]), (shape[0], 1)), np.zeros(shape, np.int64)
 
-        def of(name: str, earliers: int = 1) -> Any:
+        def of(name: str, action: Any = every, earlier: Any = no) -> Any:
             odds = self.events[name]
-            return np.zeros((n, actions, earliers)) if odds is None else odds.chances(observations, earliers)
+            return np.zeros(shape) if odds is None else odds.chances(observations, action, answered, earlier)
 
-        moving, left = np.zeros((n, actions, 2, stages)), np.ones((n, actions, 2))
+        stages, stage = int(self.journey.rules.sizes[0]) + 1, observations[:, 0].astype(np.int64)
+        moving, left = np.zeros((*shape, 2, stages)), np.ones((*shape, 2))
         for target, sources, odds in self.moves:
-            share = odds.chances(observations, 2) * np.isin(stage, sources)[:, None, None]
+            both = [odds.chances(observations, every, answered, earlier) for earlier in (no, no + 1)]
+            share = np.stack(both, axis=-1) * np.isin(stage, sources)[:, None, None]
             moving[..., target] = left * share
             left = left * (1.0 - share)
-        value = np.zeros((n, actions)) if self.value is None else self.value.means(observations)
         return Chances(
-            of("response")[..., 0], of("opt_out")[..., 0], of("resolution")[..., 0], of("purchase", 2),
-            of("redemption")[..., 0], moving, value,
+            response=of("response", answered, late), opt_out=of("opt_out"), resolution=of("resolution"),
+            purchase=np.stack([of("purchase"), of("purchase", earlier=no + 1)], axis=-1),
+            redemption=of("redemption"), stage=moving,
+            value=no + 0.0 if self.value is None else self.value.means(observations, every, answered, no),
         )  # fmt: skip
 
     def request_chances(self, observations: Any) -> Any:
         """(N, Q) of a request on each channel of `requests`, for states after the close."""
         out, left = np.zeros((len(observations), len(self.requests))), np.ones(len(observations))
+        no = np.zeros((len(observations), 1), np.int64)
         for number, (_, odds) in enumerate(self.requests):
-            share = odds.chances(observations)[:, 0, 0]
+            share = odds.chances(observations, no, no, no)[:, 0]
             out[:, number] = left * share
             left = left * (1.0 - share)
         return out
@@ -106,30 +136,31 @@ class DayModel:
 def fit_days(journey: Journey, days: Days, between: Callable[[], None] = lambda: None) -> DayModel:
     """All regressions; `between` is called after each."""
     rows = StateRows(journey)
-    tried, closed = np.zeros((len(days.row), 3), dtype=bool), np.empty(len(days.row), dtype=np.int64)
-    packed = journey.packed[0]
-    _facts(packed.machine, packed.price, rows.states, days.row, days.action, days.outcome, tried, closed)
+    tried, shape = np.zeros((len(days.row), TRIALS), dtype=bool), len(days.row)
+    answered, late, closed = (np.empty(shape, dtype=np.int64) for _ in range(3))
+    packed, lived = journey.packed[0], (days.row, days.action, days.outcome)
+    _facts(packed.machine, packed.price, rows.states, *lived, tried, answered, late, closed)
     met, at = np.unique(days.row, return_inverse=True)
     observations, outcome = rows.describe(met)[0], days.outcome
     terms, always = Terms(journey), np.ones(len(at), dtype=bool)
     responded = (outcome[:, OUT_RESPONSE] >= 0).astype(np.int64)
-    bought = outcome[:, OUT_PURCHASE] >= 0
+    bought, never = outcome[:, OUT_PURCHASE] >= 0, np.zeros(len(at), np.int64)
 
-    def fitted(happened: Any, among: Any, earlier: Any = None) -> Odds | None:
-        cells = _cells(at, days.action, earlier, days.count, happened, among)
+    def fitted(happened: Any, among: Any, earlier: Any = never, action: Any = days.action) -> Odds | None:
+        cells = _cells((at, action, answered, earlier), days.count, happened, among)
         between()
         return fit_chances(terms, observations, cells) if cells.total.sum() > 0 else None
 
     events = {
-        "response": fitted(responded == 1, tried[:, RESPONDS]),
+        "response": fitted(responded == 1, tried[:, RESPONDS], late, answered),
         "opt_out": fitted(outcome[:, OUT_OPT_OUT] >= 0, tried[:, LEAVES]),
         "resolution": fitted(outcome[:, OUT_RESOLUTION] >= 0, tried[:, RESOLVES]),
         "purchase": fitted(bought, always, responded),
-        "redemption": fitted(outcome[:, OUT_REDEMPTION] >= 0, bought),
+        "redemption": fitted(outcome[:, OUT_REDEMPTION] >= 0, tried[:, REDEEMS]),
     }
     value = None
     if days.value.sum() > 0.0:  # purchases without an amount are worth nothing
-        cells = _cells(at, days.action, None, days.count, days.value / days.count, bought)
+        cells = _cells((at, days.action, never, never), days.count, days.value / days.count, bought)
         value = fit_means(terms, observations, cells, days.variation)
     stage = observations[at, 0].astype(np.int64)
     ruled = bought & (np.asarray(journey.rules.purchase_to)[stage] >= 0)  # moved by the purchase itself
@@ -155,18 +186,24 @@ def _requests(
     asked, count, nothing = days.outcome[lives, OUT_INBOUND], days.count[lives], np.zeros(len(at), np.int64)
     left, found = np.ones(len(at), dtype=bool), []
     for channel in np.unique(asked[asked >= 0]).tolist():
-        cells = _cells(at, nothing, None, count, asked == channel, left)
+        cells = _cells((at, nothing, nothing, nothing), count, asked == channel, left)
         between()
         found.append((int(channel), fit_chances(terms, observations, cells)))
         left = left & (asked != channel)
     return found
 
 
-def _cells(at: Any, action: Any, earlier: Any, count: Any, happened: Any, among: Any) -> Cells:
-    """Add up the days among which the event could happen; `happened` may be an amount a day."""
-    at, action, count, happened = at[among], action[among], count[among], happened[among]
-    earlier = np.zeros(len(at), np.int64) if earlier is None else earlier[among]
-    actions = int(action.max(initial=0)) + 1
-    code, which = np.unique((at * actions + action) * 2 + earlier, return_inverse=True)
+def _cells(where: tuple[Any, ...], count: Any, happened: Any, among: Any) -> Cells:
+    """Add up the days among which the event could happen; `happened` may be an amount a day.
+
+    `where`: state, action, answered, earlier (n,).
+    """
+    state, action, answered, earlier = (part[among] for part in where)
+    count, happened = count[among], happened[among]
+    answered = answered * earlier  # not read elsewhere: fewer cells
+    shape = [int(part.max(initial=0)) + 1 for part in (state, action, answered, earlier)]
+    code, which = np.unique(
+        np.ravel_multi_index((state, action, answered, earlier), shape), return_inverse=True
+    )
     trials, total = np.bincount(which, count), np.bincount(which, count * happened)
-    return Cells(code // 2 // actions, code // 2 % actions, code % 2, trials, total)
+    return Cells(*np.unravel_index(code, shape), trials, total)

@@ -1,8 +1,9 @@
 """The terms of a learned day: which coefficients act for a state, an action and an earlier event.
 
 A sum over groups of coefficients: the levels of each state component (of ordered ones also their
-number), the touchpoint, the channel, the action, what happened earlier that day, and pairs of these.
-m coefficients act at once, P exist in all.
+number), the touchpoint, the channel, the action, what happened earlier, and pairs of these. What was
+answered counts by the contact it answered, whatever was done that day. m coefficients act at once,
+P exist in R groups.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from envs.journey import Journey
 from envs.state import State
 
 ORDINAL = ("engagement", "fatigue", "goodwill", "idle", "gap", "day")
+# Ridges that the search for ridges begins with. Levels can say what their number says, and a pair what
+# its parts say, at the price of a coefficient a level: begun as loose, they would say it, and keep it.
+OWN, LEVELS, PAIR = 1.0, 10.0, 100.0
 
 
 class Terms:
-    """Which coefficients act for an observation, an action and what happened earlier."""
+    """Which coefficients act for an observation, an action, a contact answered and what happened earlier."""
 
     def __init__(self, journey: Journey, acting: bool = True) -> None:
         rules, encoding = journey.rules, journey.encoding
@@ -29,12 +33,11 @@ class Terms:
         if not acting:
             self.touchpoint, self.channel = self.touchpoint[:1] * 0, self.channel[:1] * 0
         touchpoints, channels = int(self.touchpoint.max()) + 1, int(self.channel.max()) + 1
-        groups: list[int] = [0]
-        self.ridged = 1
+        groups, first = [0], [OWN]
 
-        def block(size: int) -> int:
-            groups.extend([self.ridged] * size)
-            self.ridged += 1
+        def block(size: int, ridge: float) -> int:
+            groups.extend([len(first)] * size)
+            first.append(ridge)
             return len(groups) - size
 
         with_actions = (touchpoints, channels) if acting else ()
@@ -42,10 +45,11 @@ class Terms:
         scale: list[float] = []
         sizes = []
         for size, number in zip(encoding.sizes, ordinal, strict=True):
-            for width, factor in ((size, 0.0), *(((1, 1.0 / max(size - 1, 1)),) if number else ())):
-                first = block(width)
-                crossed = [block(width * other) for other in with_actions]
-                at.append((first, *crossed, *([0] * (2 - len(crossed))), block(width)))
+            ways = [(size, 0.0, LEVELS), (1, 1.0 / max(size - 1, 1), OWN)] if number else [(size, 0.0, OWN)]
+            for width, factor, ridge in ways:
+                own = block(width, ridge)
+                crossed = [block(width * other, ridge * PAIR) for other in with_actions]
+                at.append((own, *crossed, *([0] * (2 - len(crossed))), block(width, ridge * PAIR)))
                 scale.append(factor)
                 sizes.append(width)
         self.at, self.scale = np.array(at, dtype=np.int64), np.array(scale)
@@ -54,8 +58,11 @@ class Terms:
         self.entry = np.array(entry, dtype=np.int64)
         # touchpoint, channel, pair, earlier, earlier × touchpoint, earlier × channel
         wide = (touchpoints, channels, len(self.touchpoint), 1, touchpoints, channels)
-        self.own = np.array([block(size) if acting or size == 1 else 0 for size in wide], dtype=np.int64)
-        self.group = np.array(groups)
+        ridges = (OWN, OWN, PAIR, OWN, PAIR, PAIR)
+        self.own = np.array([
+            block(size, ridge) if acting or size == 1 else 0 for size, ridge in zip(wide, ridges, strict=True)
+        ])  # fmt: skip
+        self.group, self.first = np.array(groups), np.array(first)  # (P,) its group, (R,) its first ridge
         self.acting = acting
         self.columns = 1 + len(at) * (4 if acting else 2) + (6 if acting else 1)
 
@@ -77,7 +84,7 @@ class Terms:
 @compiled
 def _acting(
     at: Any, scale: Any, width: Any, entry: Any, own: Any, touchpoints: Any, channels: Any, acting: bool,
-    observation: Any, action: int, earlier: int, column: Any, value: Any,
+    observation: Any, action: int, answered: int, earlier: int, column: Any, value: Any,
 ) -> int:  # fmt: skip
     """The coefficients acting, ascending, and what they are multiplied by; how many there are."""
     t, c = touchpoints[action], channels[action]
@@ -109,7 +116,8 @@ def _acting(
         column[n], value[n] = own[3], 1.0
         n += 1
         if acting:
-            column[n], column[n + 1] = own[4] + t, own[5] + c
+            column[n] = own[4] + touchpoints[answered]
+            column[n + 1] = own[5] + channels[answered]
             value[n : n + 2] = 1.0
             n += 2
     return n
@@ -117,24 +125,27 @@ def _acting(
 
 @compiled
 def fill_design(
-    terms: Any, observations: Any, state: Any, action: Any, earlier: Any, column: Any, value: Any, count: Any
-) -> None:
+    terms: Any, observations: Any, state: Any, action: Any, answered: Any, earlier: Any, column: Any,
+    value: Any, count: Any,
+) -> None:  # fmt: skip
     """The acting coefficients of cells (C,): columns and values (C, m), and how many."""
     for i in range(len(state)):
-        count[i] = _acting(*terms, observations[state[i]], action[i], earlier[i], column[i], value[i])
+        count[i] = _acting(
+            *terms, observations[state[i]], action[i], answered[i], earlier[i], column[i], value[i]
+        )
 
 
 @compiled
 def sum_everywhere(
-    terms: Any, observations: Any, actions: int, earliers: int, theta: Any, columns: int, out: Any
-) -> None:
-    """(N, A, E) sums of acting coefficients."""
+    terms: Any, observations: Any, action: Any, answered: Any, earlier: Any, theta: Any, columns: int,
+    out: Any,
+) -> None:  # fmt: skip
+    """(N, K) sums of acting coefficients; what is asked about is (N, K) too."""
     column, value = np.empty(columns, np.int64), np.empty(columns)
     for i in range(len(observations)):
-        for a in range(actions):
-            for e in range(earliers):
-                n = _acting(*terms, observations[i], a, e, column, value)
-                total = 0.0
-                for k in range(n):
-                    total += theta[column[k]] * value[k]
-                out[i, a, e] = total
+        for j in range(out.shape[1]):
+            n = _acting(*terms, observations[i], action[i, j], answered[i, j], earlier[i, j], column, value)
+            total = 0.0
+            for k in range(n):
+                total += theta[column[k]] * value[k]
+            out[i, j] = total

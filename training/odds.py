@@ -1,8 +1,8 @@
 """Odds and means learned from what happened: penalised regressions that find out what matters.
 
 The log odds of an event (or the logarithm of a mean) are a sum over groups of coefficients: the
-levels of each state component, the touchpoint, the channel, what happened earlier that day, and
-pairs of these. Every group has a ridge of its own, found by the fixed point of the marginal
+levels of each state component, the touchpoint, the channel, what happened earlier, and pairs of
+these. Every group has a ridge of its own, found by the fixed point of the marginal
 likelihood (MacKay, 1992) under a weak prior for large ones: a group that explains nothing is shrunk
 away, without a held-out sample. Newton's method on C cells; m coefficients act in one, P exist.
 """
@@ -22,7 +22,7 @@ from training.day_terms import Terms, fill_design, sum_everywhere
 
 LOOSEST, TIGHTEST = 1e-3, 1e6  # ridges; what is held tightest is left out
 LEVEL = 1e-6  # ridge of the level
-DOUBT = 3.0  # coefficients that a group counts as having at 0, before anything is seen
+DOUBT = 2.0  # coefficients that a group counts as having at 0, before anything is seen
 ROUNDS = 20  # of ridges, with a Newton step between two
 SETTLED = 0.05  # relative change of the ridges that matter
 STEPS = 30  # of Newton, once the ridges stand
@@ -55,10 +55,11 @@ def _moments(
 
 @dataclass(frozen=True)
 class Cells:
-    """C different (state, action, earlier), and what came of them."""
+    """C different (state, action, answered, earlier), and what came of them."""
 
     state: Any  # (C,) int64 row of the observations
     action: Any  # (C,) int64
+    answered: Any  # (C,) int64 action whose contact was answered; read where something happened earlier
     earlier: Any  # (C,) int64 0 or 1
     trials: Any  # (C,)
     total: Any  # (C,) how often it happened; of amounts their sum
@@ -71,20 +72,19 @@ class Odds:
     terms: Terms
     theta: Any  # (P,) coefficients
 
-    def linear(self, observations: Any, earliers: int = 1) -> Any:
-        """(N, A, E) sums of coefficients for observations (N, F)."""
-        terms = self.terms
-        out = np.empty((len(observations), len(terms.touchpoint), earliers))
-        sum_everywhere(terms.packed, observations, out.shape[1], earliers, self.theta, terms.columns, out)
+    def linear(self, observations: Any, action: Any, answered: Any, earlier: Any) -> Any:
+        """(N, K) sums of coefficients for observations (N, F) and what is asked of them (N, K)."""
+        terms, out = self.terms, np.empty(action.shape)
+        sum_everywhere(terms.packed, observations, action, answered, earlier, self.theta, terms.columns, out)
         return out
 
-    def chances(self, observations: Any, earliers: int = 1) -> Any:
-        """(N, A, E) of the event."""
-        return expit(self.linear(observations, earliers))
+    def chances(self, observations: Any, action: Any, answered: Any, earlier: Any) -> Any:
+        """(N, K) of the event."""
+        return expit(self.linear(observations, action, answered, earlier))
 
-    def means(self, observations: Any) -> Any:
-        """(N, A) of amounts."""
-        return np.exp(self.linear(observations)[:, :, 0])
+    def means(self, observations: Any, action: Any, answered: Any, earlier: Any) -> Any:
+        """(N, K) of amounts."""
+        return np.exp(self.linear(observations, action, answered, earlier))
 
 
 def _logistic(eta: Any, cells: Cells) -> tuple[float, Any, Any]:
@@ -131,21 +131,22 @@ def _regress(terms: Terms, observations: Any, cells: Cells, level: float, likeli
         np.zeros((len(cells.state), terms.columns)),
         np.zeros(len(cells.state), dtype=np.int64),
     )
-    fill_design(terms.packed, observations, cells.state, cells.action, cells.earlier, *design)
+    where = cells.state, cells.action, cells.answered, cells.earlier
+    fill_design(terms.packed, observations, *where, *design)
     used = np.zeros(size, dtype=bool)
     for k in range(terms.columns):
         used[design[0][k < design[2], k]] = True
     theta = np.zeros(size)
     theta[0] = level
-    ridges = np.ones(terms.ridged)
+    ridges = terms.first.copy()
     ridges[0] = LEVEL
     for _ in range(ROUNDS):
         theta, inverse = _newton(design, cells, theta, ridges[terms.group], used, likelihood, 1)
         before = ridges.copy()
         # what the data say of a group, in coefficients; the rest is the ridge's
         told = 1.0 - ridges[terms.group] * inverse
-        degrees = np.bincount(terms.group, np.where(used, told, 0.0), minlength=terms.ridged)
-        squares = np.bincount(terms.group, theta**2, minlength=terms.ridged)
+        degrees = np.bincount(terms.group, np.where(used, told, 0.0), minlength=len(ridges))
+        squares = np.bincount(terms.group, theta**2, minlength=len(ridges))
         ridges = np.clip((degrees.clip(min=0.0) + DOUBT) / np.maximum(squares, 1e-12), LOOSEST, TIGHTEST)
         ridges[0] = LEVEL
         changed = np.abs(np.log(ridges / before))[before < 0.1 * TIGHTEST]

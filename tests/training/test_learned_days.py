@@ -66,7 +66,7 @@ class Told:
                 levels[:, source] = observations[:, f]
         return [State(*row) for row in levels.tolist()]
 
-    def chances(self, observations: Any) -> Chances:
+    def chances(self, rows: Any, observations: Any) -> Chances:
         """As `DayModel.chances`."""
         journey, rules, tables = self.journey, self.journey.rules, self.journey.personas[0]
         m, chance = self.packed.machine, self.packed.chance
@@ -198,12 +198,13 @@ def test_chances_are_those_that_newton_finds_under_the_same_ridges(keen: Problem
     met, at = np.unique(log.row, return_inverse=True)
     observations = space.describe(met)[0]
     bought = (log.outcome[:, OUT_PURCHASE] > 0).astype(float)
-    cells = Cells(at, log.action, np.zeros(len(at), np.int64), log.count, bought * log.count)
+    no = np.zeros(len(at), np.int64)
+    cells = Cells(at, log.action, no, no, log.count, bought * log.count)
     design = (
         np.zeros((len(at), terms.columns), np.int64), np.zeros((len(at), terms.columns)),
         np.zeros(len(at), np.int64),
     )  # fmt: skip
-    fill_design(terms.packed, observations, at, log.action, cells.earlier, *design)
+    fill_design(terms.packed, observations, at, log.action, no, no, *design)
     X = np.zeros((len(at), len(terms.group)))
     for i, count in enumerate(design[2]):
         assert (np.diff(design[0][i, :count]) > 0).all()
@@ -226,15 +227,17 @@ def test_what_does_not_matter_is_shrunk_away_and_what_does_is_found(keen: Proble
     truth = 1.0 / (1.0 + np.exp(3.0 - 1.5 * (stage == 1)))
     trials = np.full(len(state), 200.0)
     total = random.binomial(200, truth).astype(float)
-    found = fit_chances(terms, observations, Cells(state, action, np.zeros_like(state), trials, total))
-    got = found.chances(observations)[state, action, 0]
+    no = np.zeros_like(state)
+    asked = observations[state], action[:, None], no[:, None], no[:, None]
+    found = fit_chances(terms, observations, Cells(state, action, no, no, trials, total))
+    got = found.chances(*asked)[:, 0]
     np.testing.assert_allclose(got, truth, rtol=0.12)
     raw = total / trials
     assert np.abs(got - truth).mean() < 0.15 * np.abs(raw - truth).mean()
     amounts = random.gamma(2.0, 10.0 * (1.0 + (stage == 1)) / 2.0, len(state))
     ones = np.ones(len(state))
-    means = fit_means(terms, observations, Cells(state, action, np.zeros_like(state), ones, amounts), 0.5)
-    got = means.means(observations)[state, action]
+    means = fit_means(terms, observations, Cells(state, action, no, no, ones, amounts), 0.5)
+    got = means.means(*asked)[:, 0]
     np.testing.assert_allclose(got, 10.0 * (1.0 + (stage == 1)), rtol=0.25)
 
 
@@ -243,7 +246,7 @@ def test_purchases_without_an_amount_are_worth_next_to_nothing(keen: Problem, lo
     stage = StateRows(keen.journey).describe(log.row)[0][:, 0]
     value = np.where((stage == 0) | (free == "all"), 0.0, log.value)
     model = fit_days(keen.journey, replace(log, value=value))
-    means = model.chances(keen.observations).value
+    means = model.chances(rows_among_all(keen), keen.observations).value
     paid = log.value.sum() / log.count[log.outcome[:, OUT_PURCHASE] > 0].sum()
     assert means[keen.observations[:, 0] == 0].max() < 0.01 * paid
     assert (means[keen.observations[:, 0] == 1].min() > 0.5 * paid) == (free != "all")
