@@ -205,5 +205,6 @@ def _cells(where: tuple[Any, ...], count: Any, happened: Any, among: Any) -> Cel
     code, which = np.unique(
         np.ravel_multi_index((state, action, answered, earlier), shape), return_inverse=True
     )
+    state, action, answered, earlier = np.unravel_index(code, shape)
     trials, total = np.bincount(which, count), np.bincount(which, count * happened)
-    return Cells(*np.unravel_index(code, shape), trials, total)
+    return Cells(state, action, answered, earlier, trials, total)

@@ -24,7 +24,7 @@ SLIGHT = 1e-7  # share of all visits below which a state need not be known
 WANDERING = 0.2  # of decisions, any legal action: what other actions lead to must be known too
 ROUNDS = 25  # of adding states
 IMPROVEMENTS = 40  # of a policy, at most
-TOLERANCE, STEPS = 1e-9, 5000  # of the linear solver
+TOLERANCE, STEPS, RESTARTS = 1e-9, 2000, 10  # of the linear solver
 BETTER = 1e-9  # of the largest value: a smaller gain changes no action
 
 Charge = Callable[[Any, Any, Any], Any]  # of observations, legal actions and rewards: costs (N, A)
@@ -140,8 +140,11 @@ def masked(q: Any, legal: Any) -> Any:
 
 def _solved(system: Any, right: Any, guess: Any) -> Any:
     """The solution (N,); directly where iterating does not settle."""
-    found, unsettled = bicgstab(system, right, x0=guess, rtol=TOLERANCE, maxiter=STEPS)
-    return spsolve(system.tocsc(), right) if unsettled else found
+    for _ in range(RESTARTS):  # from where it broke down, with another shadow of the residual
+        guess, unsettled = bicgstab(system, right, x0=guess, rtol=TOLERANCE, maxiter=STEPS)
+        if not unsettled:
+            return guess
+    return spsolve(system.tocsc(), right)
 
 
 def _place(rows: Any, wanted: Any) -> tuple[Any, Any]:
