@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 
 from envs.journey import compile_journey
 from envs.scenario import Scenario
+from training.days import Days, simulated
 from training.learner import Problem
 from training.network import single_threaded
 
@@ -29,3 +32,16 @@ def keen(tiny: Scenario) -> Problem:
 def wary(tiny: Scenario) -> Problem:
     """The cluster where the next contact is often the last."""
     return Problem(compile_journey(tiny, "wary"), "lifetime_value", seed=0)
+
+
+@pytest.fixture(scope="session")
+def every_row(keen: Problem) -> Any:
+    """(M·S,) rows of all states of `keen`, in the order of its observations."""
+    kernel = keen.kernel
+    return (kernel.consents[:, None] * kernel.states + np.arange(kernel.states)).ravel()
+
+
+@pytest.fixture(scope="session")
+def log(keen: Problem) -> Days:
+    """A month of 4,000 customers of `keen`, half of it by the rules and half by chance."""
+    return simulated(keen.journey, "business_rules:0.5+random_legal:0.5", customers=4_000, days=30, seed=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,13 @@ from envs.chances import (
     response_row,
 )
 from envs.compiled import plain
-from envs.day import OUT_INBOUND, OUT_PURCHASE, OUT_STAGE, ask, play_day
+from envs.day import (
+    OUT_INBOUND,
+    OUT_PURCHASE,
+    OUT_STAGE,
+    ask,
+    play_day,
+)
 from envs.deciders import deciders
 from envs.errors import LogError
 from envs.journey import Journey, compile_journey
@@ -34,14 +40,11 @@ from envs.state import State
 from envs.state_rows import GONE, StateRows
 from training.day_branches import branches, joined
 from training.day_model import Chances, DayModel, fit_days
-from training.day_terms import Terms, fill_design
 from training.days import Days, from_log, simulated
 from training.judge import bounds, value_of
 from training.learned_mdp import Planner, masked
 from training.learned_plan import everywhere
 from training.learner import Problem
-from training.logistic import fit_logistic
-from training.odds import Cells, _logistic, _newton, fit_chances, fit_means
 
 MIXTURE = "business_rules:0.5+random_legal:0.5"
 
@@ -120,17 +123,6 @@ def planner(problem: Problem, model: DayModel, days: Days, charge: Any = None) -
     )  # fmt: skip
 
 
-def rows_among_all(problem: Problem) -> Any:
-    """(M·S,) rows of the problem's states."""
-    kernel = problem.kernel
-    return (kernel.consents[:, None] * kernel.states + np.arange(kernel.states)).ravel()
-
-
-@pytest.fixture(scope="module")
-def log(keen: Problem) -> Days:
-    return simulated(keen.journey, MIXTURE, customers=4_000, days=30, seed=1)
-
-
 def test_a_day_played_again_ends_as_it_was_sampled(tiny: Scenario) -> None:
     journey = compile_journey(tiny, "keen")
     machine, price = journey.scalar_machine, journey.packed[0].price
@@ -156,7 +148,7 @@ def test_a_day_played_again_ends_as_it_was_sampled(tiny: Scenario) -> None:
     assert bought > 10
 
 
-def test_a_state_is_found_again_by_its_row(keen: Problem) -> None:
+def test_a_state_is_found_again_by_its_row(keen: Problem, every_row: Any) -> None:
     space, simulator = StateRows(keen.journey), Simulator(keen.journey, 500, 2)
     for _ in range(25):
         rows = space.of(simulator.states)
@@ -167,7 +159,7 @@ def test_a_state_is_found_again_by_its_row(keen: Problem) -> None:
         np.testing.assert_array_equal(legal @ (1 << np.arange(legal.shape[1])), simulator.legal[alive])
         simulator.step(np.zeros(500, dtype=np.int64))
     assert (~alive).any()
-    observations, legal = space.describe(rows_among_all(keen))
+    observations, legal = space.describe(every_row)
     np.testing.assert_array_equal(observations, keen.observations)
     np.testing.assert_array_equal(legal, keen.legal)
 
@@ -193,65 +185,6 @@ def test_a_logs_last_day_is_left_out(keen: Problem) -> None:
     assert 0 < long.lived - short.lived <= 200
 
 
-def test_chances_are_those_that_newton_finds_under_the_same_ridges(keen: Problem, log: Days) -> None:
-    terms, space = Terms(keen.journey), StateRows(keen.journey)
-    met, at = np.unique(log.row, return_inverse=True)
-    observations = space.describe(met)[0]
-    bought = (log.outcome[:, OUT_PURCHASE] > 0).astype(float)
-    no = np.zeros(len(at), np.int64)
-    cells = Cells(at, log.action, no, no, log.count, bought * log.count)
-    design = (
-        np.zeros((len(at), terms.columns), np.int64), np.zeros((len(at), terms.columns)),
-        np.zeros(len(at), np.int64),
-    )  # fmt: skip
-    fill_design(terms.packed, observations, at, log.action, no, no, *design)
-    X = np.zeros((len(at), len(terms.group)))
-    for i, count in enumerate(design[2]):
-        assert (np.diff(design[0][i, :count]) > 0).all()
-        X[i, design[0][i, :count]] = design[1][i, :count]
-    ridges = np.full(len(terms.group), 3.0)
-    ours, inverse = _newton(design, cells, np.zeros(len(ridges)), ridges, X.any(axis=0), _logistic, 50)
-    dense = fit_logistic(X, cells.trials, cells.total, ridges, np.zeros(len(ridges)), 1e-12)
-    np.testing.assert_allclose(ours, dense.beta, atol=1e-6)
-    used = X.any(axis=0)
-    np.testing.assert_allclose(inverse[used], np.diag(dense.covariance)[used], rtol=1e-5)
-
-
-def test_what_does_not_matter_is_shrunk_away_and_what_does_is_found(keen: Problem) -> None:
-    terms, space = Terms(keen.journey), StateRows(keen.journey)
-    rows = rows_among_all(keen)
-    observations, random = space.describe(rows)[0], np.random.default_rng(0)
-    state = np.repeat(np.arange(len(rows)), 3)
-    action = random.integers(0, len(keen.journey.actions), len(state))
-    stage = observations[state, 0]
-    truth = 1.0 / (1.0 + np.exp(3.0 - 1.5 * (stage == 1)))
-    trials = np.full(len(state), 200.0)
-    total = random.binomial(200, truth).astype(float)
-    no = np.zeros_like(state)
-    asked = observations[state], action[:, None], no[:, None], no[:, None]
-    found = fit_chances(terms, observations, Cells(state, action, no, no, trials, total))
-    got = found.chances(*asked)[:, 0]
-    np.testing.assert_allclose(got, truth, rtol=0.12)
-    raw = total / trials
-    assert np.abs(got - truth).mean() < 0.15 * np.abs(raw - truth).mean()
-    amounts = random.gamma(2.0, 10.0 * (1.0 + (stage == 1)) / 2.0, len(state))
-    ones = np.ones(len(state))
-    means = fit_means(terms, observations, Cells(state, action, no, no, ones, amounts), 0.5)
-    got = means.means(*asked)[:, 0]
-    np.testing.assert_allclose(got, 10.0 * (1.0 + (stage == 1)), rtol=0.25)
-
-
-@pytest.mark.parametrize("free", ["all", "one stage"])
-def test_purchases_without_an_amount_are_worth_next_to_nothing(keen: Problem, log: Days, free: str) -> None:
-    stage = StateRows(keen.journey).describe(log.row)[0][:, 0]
-    value = np.where((stage == 0) | (free == "all"), 0.0, log.value)
-    model = fit_days(keen.journey, replace(log, value=value))
-    means = model.chances(rows_among_all(keen), keen.observations).value
-    paid = log.value.sum() / log.count[log.outcome[:, OUT_PURCHASE] > 0].sum()
-    assert means[keen.observations[:, 0] == 0].max() < 0.01 * paid
-    assert (means[keen.observations[:, 0] == 1].min() > 0.5 * paid) == (free != "all")
-
-
 def test_a_log_of_one_day_is_refused(keen: Problem, tmp_path: Path) -> None:
     journey, path = keen.journey, tmp_path / "log.parquet"
     write_simulated_log(path, [(journey, deciders(MIXTURE)(journey))], Span(20, 1, 5), MIXTURE)
@@ -259,9 +192,9 @@ def test_a_log_of_one_day_is_refused(keen: Problem, tmp_path: Path) -> None:
         from_log(path, journey)
 
 
-def test_told_the_truth_the_learned_days_are_the_models(keen: Problem) -> None:
-    rows, space = rows_among_all(keen), StateRows(keen.journey)
-    days = branches(space, told(keen), keen.weights, rows, keen.observations, keen.legal)
+def test_told_the_truth_the_learned_days_are_the_models(keen: Problem, every_row: Any) -> None:
+    space = StateRows(keen.journey)
+    days = branches(space, told(keen), keen.weights, every_row, keen.observations, keen.legal)
     zeros = np.zeros((keen.blocks, keen.kernel.states))
 
     def q(values: Any) -> Any:
@@ -269,18 +202,18 @@ def test_told_the_truth_the_learned_days_are_the_models(keen: Problem) -> None:
 
     legal = keen.legal
     np.testing.assert_allclose(days.rewards[legal], q(zeros)[legal], atol=1e-9)
-    values = dict(zip(rows.tolist(), keen.solution.values.ravel().tolist(), strict=True))
+    values = dict(zip(every_row.tolist(), keen.solution.values.ravel().tolist(), strict=True))
     ahead = days.chances @ np.array([values[row] for row in days.to.tolist()])
     ours = days.rewards + keen.journey.scenario.discount * ahead.reshape(legal.shape)
     np.testing.assert_allclose(ours[legal], q(keen.solution.values)[legal], atol=1e-8)
 
 
-def test_days_enumerated_in_parts_are_those_enumerated_at_once(keen: Problem) -> None:
-    rows, space = rows_among_all(keen), StateRows(keen.journey)
+def test_days_enumerated_in_parts_are_those_enumerated_at_once(keen: Problem, every_row: Any) -> None:
+    space = StateRows(keen.journey)
 
     def some(part: slice) -> Any:
         return branches(
-            space, told(keen), keen.weights, rows[part], keen.observations[part], keen.legal[part]
+            space, told(keen), keen.weights, every_row[part], keen.observations[part], keen.legal[part]
         )
 
     whole, parts = some(slice(None)), joined([some(slice(0, 70)), some(slice(70, None))])
@@ -289,13 +222,13 @@ def test_days_enumerated_in_parts_are_those_enumerated_at_once(keen: Problem) ->
     assert abs(parts.chances - whole.chances).max() < 1e-12
 
 
-def test_told_the_truth_the_plan_is_the_optimum_wherever_it_comes(keen: Problem) -> None:
+def test_told_the_truth_the_plan_is_the_optimum_wherever_it_comes(keen: Problem, every_row: Any) -> None:
     starts = np.unique(StateRows(keen.journey).of(Simulator(keen.journey, 2_000, 0).states))
     none = np.zeros(0)
     begun = Days(none, none, none, none, none, 1.0, starts, np.ones(len(starts)))
     plan = planner(keen, told(keen), begun).plan(starts)
     assert len(plan.rows) > 3 * len(starts)
-    place = np.searchsorted(rows_among_all(keen), plan.rows)
+    place = np.searchsorted(every_row, plan.rows)
     often = plan.visits > 1e-3 * plan.visits.max()
     np.testing.assert_allclose(
         plan.q.max(axis=1)[often], keen.solution.values.ravel()[place][often], rtol=1e-3
