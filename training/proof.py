@@ -30,7 +30,7 @@ STUDIED = {  # fully observed shipped scenarios, and the cluster of each that ge
     "capped": "occasional",
 }
 SEEDS = {  # of the studied cluster, of the others
-    "planner": (1, 1), "distilled": (10, 3), "ppo": (10, 3), "from_log": (10, 3), "from_samples": (3, 3),
+    "planner": (1, 1), "distilled": (10, 3), "ppo": (10, 3), "from_log": (10, 3), "from_samples": (10, 3),
 }  # fmt: skip
 WORKERS = 2
 

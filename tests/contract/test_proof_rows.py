@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from training.proof import run_cell, wanted
@@ -13,7 +11,6 @@ from training.proof_rows import Key, read_rows
 ROWS = {row.key: row for row in read_rows()}
 CELLS = {cell.key: cell for cell in wanted()}
 CLAIMS = claims(list(ROWS.values()))
-MISSED = {("retail_bank", "young", "from_log")}  # 7 of 10 logs; record 012
 
 
 def only(*key: str | int) -> Key:
@@ -31,14 +28,7 @@ def test_no_row_is_left_over_from_another_scenario_or_run() -> None:
     assert not [key[:4] for key in ROWS if key not in CELLS]
 
 
-def claimed(claim: Claim) -> Any:
-    """The claim as a parameter, expected to fail where the record says that it is missed."""
-    key = claim.scenario, claim.cluster, claim.run
-    missed = pytest.mark.xfail(strict=True, reason="missed, see the record")
-    return pytest.param(claim, id="-".join(key), marks=missed if key in MISSED else ())
-
-
-@pytest.mark.parametrize("claim", [claimed(claim) for claim in CLAIMS])
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: f"{c.scenario}-{c.cluster}-{c.run}")
 def test_enough_seeds_reach_their_threshold_and_none_is_below_its_potential(claim: Claim) -> None:
     assert claim.holds, str(claim)
 
