@@ -38,7 +38,7 @@ from training.day_terms import Terms
 from training.days import Days
 from training.odds import Cells, Odds, fit_chances, fit_means
 
-RESPONDS, LEAVES, RESOLVES, REDEEMS, TRIALS = 0, 1, 2, 3, 4  # what can happen to a customer
+RESPONDS, LEAVES, RESOLVES, REDEEMS, TRIALS = 0, 1, 2, 3, 4  # what may be possible on a day, and how many
 
 
 @compiled
@@ -62,7 +62,7 @@ def _facts(
     m: Any, price: Any, states: int, rows: Any, actions: Any, outcomes: Any, tried: Any, answered: Any,
     late: Any, closed: Any,
 ) -> None:  # fmt: skip
-    """Of each day: what could happen (n, 4), which contact was open (n,), the row after its close (n,)."""
+    """Of each day: what could happen (n, 4), the contact answered, whether late, the row at its close."""
     reward = np.zeros(len(COMPONENTS))
     for n in range(len(rows)):
         state = state_of(m, states, rows[n])

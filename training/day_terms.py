@@ -56,7 +56,7 @@ class Terms:
         self.width = np.array(sizes, dtype=np.int64)
         entry = [f for f, number in enumerate(ordinal) for _ in range(1 + number)]
         self.entry = np.array(entry, dtype=np.int64)
-        # touchpoint, channel, pair, earlier, earlier × touchpoint, earlier × channel
+        # touchpoint, channel, pair, earlier, earlier × touchpoint answered, earlier × channel answered
         wide = (touchpoints, channels, len(self.touchpoint), 1, touchpoints, channels)
         ridges = (OWN, OWN, PAIR, OWN, PAIR, PAIR)
         self.own = np.array([

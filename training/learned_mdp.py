@@ -140,10 +140,12 @@ def masked(q: Any, legal: Any) -> Any:
 
 def _solved(system: Any, right: Any, guess: Any) -> Any:
     """The solution (N,); directly where iterating does not settle."""
-    for _ in range(RESTARTS):  # from where it broke down, with another shadow of the residual
+    for _ in range(RESTARTS):  # from where it stopped, with another shadow of the residual
         guess, unsettled = bicgstab(system, right, x0=guess, rtol=TOLERANCE, maxiter=STEPS)
         if not unsettled:
             return guess
+        if not np.isfinite(guess).all():
+            break
     return spsolve(system.tocsc(), right)
 
 

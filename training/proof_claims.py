@@ -10,6 +10,7 @@ import math
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from statistics import median
 
 from training.interval import Estimate, paired_difference
 from training.proof_rows import Cell, read_rows
@@ -84,8 +85,8 @@ def _line(claim: Claim) -> str:
         room = first.optimum - first.service_only
         return "" if value is None else f"{(value - first.service_only) / room:.4f}"
 
-    values = sorted(row.value for row in rows)
-    served = sorted(row.score_served or math.nan for row in rows)[len(rows) // 2]
+    values = [row.value for row in rows]
+    served = median(row.score_served or math.nan for row in rows)
     whole = [row.whole_step for row in rows if row.whole_step is not None]
     edge = claim.edge
     told = (
@@ -95,8 +96,8 @@ def _line(claim: Claim) -> str:
     )
     seconds = max(row.cpu_seconds for row in rows)
     return (
-        f"| {claim.scenario} | {claim.cluster} | {claim.passed} of {len(rows)} | {score(values[0])} "
-        f"| {score(values[len(values) // 2])} | {served:.4f} | {score(first.potential_greedy)} "
+        f"| {claim.scenario} | {claim.cluster} | {claim.passed} of {len(rows)} | {score(min(values))} "
+        f"| {score(median(values))} | {served:.4f} | {score(first.potential_greedy)} "
         f"| {score(min(whole)) if whole else ''} | {told} | {seconds:.0f} |"
     )
 

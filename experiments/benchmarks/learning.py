@@ -21,6 +21,7 @@ from rich.console import Console
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.vec_env import DummyVecEnv
+from threadpoolctl import threadpool_limits
 
 from envs.gym_env import CustomerJourneyEnv, open_journey
 from envs.output import table
@@ -33,6 +34,7 @@ CLUSTERS = ("high_spender", "loyal")
 SAMPLES, PEER_SAMPLES = 500_000, 40_000
 
 
+@threadpool_limits.wrap(limits=1)  # as `journey train` runs it
 @single_threaded()
 def ours(cluster: str, starts_at: float) -> tuple[int, float, float]:
     """Samples learned from, and when this began and ended; begins at `starts_at`, all together."""

@@ -1,4 +1,4 @@
-"""A policy from an event log alone: fitted Q on learned days, with a conservative penalty.
+"""A policy from an event log alone: Q on learned days, with a conservative penalty.
 
     Q(x, a) = r̂(x, a) + γ Σ P̂(x'|x, a) max over legal a' of Q(x', a') − α u (1 / β(a|x) − 1)
 
