@@ -34,11 +34,11 @@ CLUSTERS = ("high_spender", "loyal")
 SAMPLES, PEER_SAMPLES = 500_000, 40_000
 
 
-@threadpool_limits.wrap(limits=1)  # as `journey train` runs it
 @single_threaded()
 def ours(cluster: str, starts_at: float) -> tuple[int, float, float]:
     """Samples learned from, and when this began and ended; begins at `starts_at`, all together."""
     numba.set_num_threads(1)
+    threadpool_limits(1)  # as `journey train` runs it; this process does nothing else
     settings = ppo.Settings()
     problem = Problem(open_journey(SCENARIO, cluster), "lifetime_value", 0)
     model = ppo.agent(problem, settings, ppo.own_prior(problem, settings))
