@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 import training.day_model as day_model
-from envs.day import (
-    OUT_PURCHASE,
-    OUT_REDEMPTION,
-    OUT_RESPONSE,
-    possible,
-)
+from envs.day import OUT_PURCHASE, OUT_REDEMPTION, OUT_RESPONSE, possible
 from envs.journey import Journey, compile_journey
 from envs.scenario_file import load_scenario
 from envs.simulator import Simulator
@@ -26,7 +21,7 @@ from training.day_terms import Terms, fill_design
 from training.days import Days, simulated
 from training.learner import Problem
 from training.logistic import fit_logistic
-from training.odds import Cells, _logistic, _newton, fit_chances, fit_means
+from training.odds import Cells, Odds, _logistic, _newton, fit_chances, fit_means
 
 MIXTURE = "business_rules:0.5+random_legal:0.5"
 
@@ -135,8 +130,7 @@ def test_a_response_is_asked_about_as_one_to_the_open_contact(young: Journey) ->
     observations = space.describe(rows)[0]
     source = young.encoding.source.tolist().index(State._fields.index("open_contact"))
     response = model.chances(rows, observations).response
-    odds = model.events["response"]
-    assert odds is not None
+    odds = cast(Odds, model.events["response"])
     opened = np.asarray(young.rules.open_action)[observations[:, source].astype(np.int64)]
     some = np.flatnonzero(observations[:, source] > 0)[:50]
     assert len(some) == 50

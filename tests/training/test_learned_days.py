@@ -22,13 +22,7 @@ from envs.chances import (
     response_row,
 )
 from envs.compiled import plain
-from envs.day import (
-    OUT_INBOUND,
-    OUT_PURCHASE,
-    OUT_STAGE,
-    ask,
-    play_day,
-)
+from envs.day import OUT_INBOUND, OUT_PURCHASE, OUT_STAGE, ask, play_day
 from envs.deciders import deciders
 from envs.errors import LogError
 from envs.journey import Journey, compile_journey
