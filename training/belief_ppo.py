@@ -21,9 +21,10 @@ from training.belief_env import Baseline, BeliefEnv, Plan, baseline
 from training.learner import Point, Report
 from training.learners.ppo import Settings, agent_in
 from training.masked_ppo import CutPPO
-from training.network import PolicyNetwork, single_threaded
+from training.network import PolicyNetwork
 from training.ppo_state import restore, state_of
 from training.prior import STEPS
+from training.threads import single_threaded
 
 CHOOSING, CHOOSERS = 5_000, 2_000  # first seed and number of the customers a choice is made on
 

@@ -13,9 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numba
-from threadpoolctl import threadpool_limits
-
 from envs.bundle import ClusterEntry
 from envs.errors import Interrupted
 from envs.journey import Journey, compile_journey
@@ -27,8 +24,8 @@ from training.bundle_export import Delivered, Exported, export
 from training.checkpoint import Checkpoint, Identity, read_state, write_state
 from training.judge import bounds, value_of
 from training.learner import Learned, Point, Problem, Table
-from training.network import single_threaded
 from training.run_config import RunConfig, learner_module, settings_of
+from training.threads import single_threaded
 
 Key = tuple[str, int, str]
 
@@ -80,8 +77,7 @@ def train_cluster(
         return done
     if stop():
         raise Interrupted(f"{job.cluster}: not begun")
-    numba.set_num_threads(1)
-    with threadpool_limits(1), single_threaded():
+    with single_threaded():
         outcome = _train_cluster(job, report)
     if job.folder is not None:
         write_state(job.folder / "outcome.pt", {"job": asdict(report.identity)} | _plain(outcome))

@@ -7,12 +7,9 @@ applied outside the graph, from the one implementation in `envs/masks.py`.
 from __future__ import annotations
 
 import io
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -114,28 +111,3 @@ def graph_to_onnx(graph: nn.Module, features: int) -> bytes:
             dynamo=False,
         )
     return buffer.getvalue()
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """One thread, no denormal numbers, no argument checks: repeatable results, a faster update.
-
-    Also a decorator. All three are put back afterwards: they belong to the whole process, and
-    flushed denormals would change other people's floats.
-    """
-    threads, flushed = torch.get_num_threads(), flushes_denormals()
-    checked = torch.distributions.Distribution._validate_args
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.distributions.Distribution.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(flushed)
-        torch.distributions.Distribution.set_default_validate_args(checked)
-
-
-def flushes_denormals() -> bool:
-    """Whether this thread rounds the smallest numbers to 0; torch sets it and cannot be asked."""
-    return bool(np.array([sys.float_info.min]) / 2.0 == 0.0)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
-from threadpoolctl import threadpool_limits
 
 from envs.compiled import compiled
 from training.day_terms import Terms, fill_design, sum_everywhere
@@ -120,11 +119,6 @@ def fit_means(terms: Terms, observations: Any, cells: Cells, variation: float) -
 
 
 def _fit(terms: Terms, observations: Any, cells: Cells, level: float, likelihood: Any) -> Odds:
-    with threadpool_limits(1):  # the same on any number of threads
-        return _regress(terms, observations, cells, level, likelihood)
-
-
-def _regress(terms: Terms, observations: Any, cells: Cells, level: float, likelihood: Any) -> Odds:
     size = len(terms.group)
     design = (
         np.zeros((len(cells.state), terms.columns), dtype=np.int64),

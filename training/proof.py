@@ -71,13 +71,9 @@ def wanted() -> Iterator[Wanted]:
 
 def run_cell(cell: Wanted) -> Cell:
     """Train, export, read back and judge one cell; single-threaded."""
-    import numba
-    from threadpoolctl import threadpool_limits
+    from training.threads import single_threaded
 
-    from training.network import single_threaded
-
-    numba.set_num_threads(1)
-    with threadpool_limits(1), single_threaded():
+    with single_threaded():
         return _run_cell(cell)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.network import PolicyNetwork, single_threaded
+from training.network import PolicyNetwork
+from training.threads import single_threaded
 
 STEPS, BATCH, LEARNING_RATE = 1500, 1024, 4e-3
 GAP_WEIGHT = 10.0

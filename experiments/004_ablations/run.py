@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numba
 import numpy as np
 
 from envs.journey import compile_journey
@@ -26,7 +25,7 @@ from training.interval import interquartile_mean, paired_difference
 from training.judge import references, value_of
 from training.learner import Problem, Table
 from training.learners import ppo
-from training.network import single_threaded
+from training.threads import single_threaded
 
 mpl.use("Agg")
 HERE = Path(__file__).resolve().parent
@@ -55,7 +54,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @single_threaded()
 def main() -> None:
     """Make the rows that are missing, then draw and print them."""
-    numba.set_num_threads(1)
     scenario = load_scenario(SCENARIO)
     journey = compile_journey(scenario, CLUSTER)
     known = references(Problem(journey, "lifetime_value", 0))

@@ -32,8 +32,8 @@ from training.checkpoint import Unsaved
 from training.judge import bounds, value_of
 from training.learner import Problem, Table
 from training.learners.ppo import greedy_value
-from training.network import single_threaded
 from training.run_config import RunConfig, learner_module, load_run, settings_of
+from training.threads import single_threaded
 
 HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parents[1] / "configs"

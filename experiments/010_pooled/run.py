@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numba
 import torch
 
 from envs.journey import compile_journey
@@ -40,7 +39,8 @@ from training.learners.pooled import (
 )
 from training.learners.ppo import finished, own_prior
 from training.learners.ppo import learn as learn_alone
-from training.network import PolicyNetwork, single_threaded
+from training.network import PolicyNetwork
+from training.threads import single_threaded
 
 mpl.use("Agg")
 HERE = Path(__file__).resolve().parent
@@ -60,7 +60,6 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=300_000, help="customer-days a cluster")
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
-    numba.set_num_threads(1)
     scenario = load_scenario(SCENARIO)
     settings = Settings.model_validate({"ppo": {"samples": options.samples, "judged_every": 10_000}})
     recipe = sha256(settings.model_dump_json().encode()).hexdigest()[:12]

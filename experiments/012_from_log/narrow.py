@@ -9,15 +9,14 @@ import csv
 import sys
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 from envs.gym_env import open_journey
 from training.checkpoint import Unsaved
 from training.judge import bounds
 from training.learner import Problem
 from training.learners import from_log
 from training.learners.ppo import greedy_value
-from training.network import PolicyNetwork, single_threaded
+from training.network import PolicyNetwork
+from training.threads import single_threaded
 
 CLUSTERS = {
     "omnichannel_retail": "early_adopter", "subscription_telecom": "heavy_user", "retail_bank": "young",
@@ -49,5 +48,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with threadpool_limits(1), single_threaded():
+    with single_threaded():
         main()

@@ -14,36 +14,41 @@ import multiprocessing as mp
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import numba
 import torch
 from rich.console import Console
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.vec_env import DummyVecEnv
-from threadpoolctl import threadpool_limits
 
 from envs.gym_env import CustomerJourneyEnv, open_journey
 from envs.output import table
 from training.learner import Problem
 from training.learners import ppo
-from training.network import single_threaded
+from training.threads import single_threaded
 
 SCENARIO = Path(__file__).parents[2] / "configs" / "scenarios" / "omnichannel_retail.yaml"
 CLUSTERS = ("high_spender", "loyal")
 SAMPLES, PEER_SAMPLES = 500_000, 40_000
 
 
+_ready: Any = None  # a process's barrier: all begin together
+
+
+def _begin(ready: Any) -> None:
+    global _ready
+    _ready = ready
+
+
 @single_threaded()
-def ours(cluster: str, starts_at: float) -> tuple[int, float, float]:
-    """Samples learned from, and when this began and ended; begins at `starts_at`, all together."""
-    numba.set_num_threads(1)
-    threadpool_limits(1)  # as `journey train` runs it; this process does nothing else
+def ours(cluster: str) -> tuple[int, float, float]:
+    """Samples learned from, and when this began and ended."""
     settings = ppo.Settings()
     problem = Problem(open_journey(SCENARIO, cluster), "lifetime_value", 0)
     model = ppo.agent(problem, settings, ppo.own_prior(problem, settings))
     model.learn(2 * settings.customers * settings.steps)  # compiled and warm
-    time.sleep(max(starts_at - time.time(), 0.0))
+    _ready.wait()
     before, began = model.num_timesteps, time.time()
     model.learn(SAMPLES, reset_num_timesteps=False)
     return model.num_timesteps - before, began, time.time()
@@ -51,9 +56,9 @@ def ours(cluster: str, starts_at: float) -> tuple[int, float, float]:
 
 def together(clusters: tuple[str, ...]) -> float:
     """Samples a second of clusters learned side by side, from the first's begin to the last's end."""
-    with ProcessPoolExecutor(len(clusters), mp.get_context("spawn")) as pool:
-        starts_at = time.time() + 30.0
-        found = list(pool.map(ours, clusters, [starts_at] * len(clusters)))
+    context, count = mp.get_context("spawn"), len(clusters)
+    with ProcessPoolExecutor(count, context, _begin, (context.Barrier(count),)) as pool:
+        found = list(pool.map(ours, clusters))
     samples = sum(count for count, _, _ in found)
     return samples / (max(end for _, _, end in found) - min(begin for _, begin, _ in found))
 

@@ -12,12 +12,12 @@ from envs.journey import compile_journey
 from envs.scenario import Scenario
 from training.days import Days, simulated
 from training.learner import Problem
-from training.network import single_threaded
+from training.threads import single_threaded
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread(ordinary_floats: None) -> Iterator[None]:
-    """Torch as training uses it, for these modules only."""
+    """As a job learns, for these modules only."""
     with single_threaded():
         yield
 

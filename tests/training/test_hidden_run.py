@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -34,15 +32,6 @@ from training.network import PolicyNetwork
 ROWS = 50_000
 TINY = {"samples": 4_096, "customers": 64, "steps": 16, "batch": 256, "epochs": 2}
 SETTINGS = BeliefSettings.model_validate(TINY)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_simulating_thread() -> Iterator[None]:
-    """As a worker simulates: threads would wait for each other on so few customers."""
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    yield
-    numba.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

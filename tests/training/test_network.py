@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from envs.errors import BundleError, UserError
 from envs.policy import NetworkPolicy
 from training.judge import exact_q
 from training.learner import Problem
-from training.network import PolicyNetwork, flushes_denormals, single_threaded, to_onnx
+from training.network import PolicyNetwork, to_onnx
 from training.values import fit_values
 
 
@@ -103,22 +101,3 @@ def test_the_value_trunk_learns_the_exact_q_of_its_policy(keen: Problem) -> None
         got = network.q_values(torch.from_numpy(keen.observations)).numpy()
     error = np.abs(got - q)[np.isfinite(q)]
     assert error.mean() < 0.01 * q[np.isfinite(q)].std()
-
-
-def test_the_process_keeps_its_floats_and_threads() -> None:
-    torch.set_flush_denormal(False)
-    torch.set_num_threads(2)
-    try:
-        within = _floats_within()
-        assert within == (True, 1)
-        assert (flushes_denormals(), torch.get_num_threads()) == (False, 2)
-        assert sys.float_info.min / 2.0 > 0.0
-    finally:  # as the module's fixture set them
-        torch.set_num_threads(1)
-        torch.set_flush_denormal(True)
-
-
-@single_threaded()
-@single_threaded()
-def _floats_within() -> tuple[bool, int]:
-    return flushes_denormals(), torch.get_num_threads()

@@ -15,7 +15,8 @@ from envs.occupancy import occupancy
 from envs.solver import q_values
 from training.imitation import Imitation, imitate
 from training.learner import Learned, Problem, Report
-from training.network import PolicyNetwork, single_threaded
+from training.network import PolicyNetwork
+from training.threads import single_threaded
 
 ROUGHLY = 1e-6  # accuracy of the visits, relative to the start's
 

@@ -22,10 +22,11 @@ from envs.scenario import Strict
 from training.learner import Learned, Point, Problem, Report
 from training.learners.ppo import Settings as Recipe
 from training.learners.ppo import greedy_value, reward_model, shaping_potential
-from training.network import PolicyNetwork, single_threaded
+from training.network import PolicyNetwork
 from training.ppo_state import env_state, restore_env
 from training.q_learning import double_target
 from training.replay_buffer import ReplayBuffer, generator_state, set_generator
+from training.threads import single_threaded
 from training.train_env import TrainEnv
 
 Positive = Annotated[float, Field(gt=0.0)]

@@ -24,7 +24,7 @@ from training.days import Days, from_log, simulated
 from training.imitation import Imitation
 from training.learned_plan import judged, planned, taught
 from training.learner import Learned, Problem, Report
-from training.network import single_threaded
+from training.threads import single_threaded
 
 Count = Annotated[int, Field(ge=1)]
 

@@ -19,7 +19,7 @@ from training.imitation import Imitation
 from training.learned_mdp import Plan
 from training.learned_plan import judged, planned, taught
 from training.learner import Learned, Point, Problem, Report
-from training.network import single_threaded
+from training.threads import single_threaded
 
 MARKS = 20  # of progress
 Count = Annotated[int, Field(ge=1)]

@@ -37,8 +37,9 @@ from training.learners.ppo import (
 from training.learners.ppo import Settings as Recipe
 from training.learners.ppo import learn as learn_alone
 from training.masked_ppo import CutPPO
-from training.network import PolicyNetwork, single_threaded
+from training.network import PolicyNetwork
 from training.pooled import PooledEnv, fold_cluster, load_layers, pooled_sizes
+from training.threads import single_threaded
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 

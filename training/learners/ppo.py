@@ -26,9 +26,10 @@ from envs.solver import policy_values
 from training.judge import value_of
 from training.learner import Learned, Point, Problem, Report, Table
 from training.masked_ppo import CutPPO, OneHotFeatures, PriorPolicy
-from training.network import PolicyNetwork, single_threaded
+from training.network import PolicyNetwork
 from training.ppo_state import restore, state_of
 from training.prior import line_search, potential_prior, uniform_prior
+from training.threads import single_threaded
 from training.train_env import RewardModel, TrainEnv
 
 Positive = Annotated[float, Field(gt=0.0)]
