@@ -34,6 +34,7 @@ bench: .venv/.dev  ## the benchmarks, each one table with its peers
 
 lint: .venv/.dev  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

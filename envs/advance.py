@@ -113,9 +113,7 @@ def apply(m: Any, state: State, kind: int, touchpoint: int, channel: int, level:
             offer = m[m[OFFER_ON_REDEMPTION] + offer]
     elif kind == SURVEY:
         goodwill = min(max(level, 0), m[GOODWILL_CAPACITY])
-    return State(
-        stage, engagement, fatigue, goodwill, inbox, consent, offer, opened, caps, idle, gap, day
-    )
+    return State(stage, engagement, fatigue, goodwill, inbox, consent, offer, opened, caps, idle, gap, day)
 
 
 @compiled
@@ -138,9 +136,7 @@ def close_day(m: Any, state: State) -> State:
     idle = min(idle + 1, m[IDLE_CAPACITY])
     if m[m[IDLE_DAYS] + stage] > 0 and idle >= m[m[IDLE_DAYS] + stage]:
         stage, idle = m[m[IDLE_TO] + stage], 0
-    return State(
-        stage, engagement, fatigue, goodwill, inbox, consent, offer, opened, caps, idle, gap, day
-    )
+    return State(stage, engagement, fatigue, goodwill, inbox, consent, offer, opened, caps, idle, gap, day)
 
 
 @compiled

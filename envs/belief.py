@@ -146,9 +146,7 @@ def after_day(
 
 
 @compiled
-def after_close(
-    m: Any, chances: Any, closed: State, outcome: Any, belief: Any, weights: Any
-) -> None:
+def after_close(m: Any, chances: Any, closed: State, outcome: Any, belief: Any, weights: Any) -> None:
     """Update `belief` (P,) in place by the request that came after a close, or did not."""
     if closed.stage == m[CHURNED]:
         return

@@ -145,9 +145,7 @@ def _sweep_below(
             a, b = chosen[x, g], grid[g]
             plan[:] = 0.0
             c = max(channel[a], 0)
-            _plan_at(
-                x, a, g, indptr, to, p, low, opt_out, grid, held[a], here, smaller[c], actions, plan
-            )
+            _plan_at(x, a, g, indptr, to, p, low, opt_out, grid, held[a], here, smaller[c], actions, plan)
             plan[0] = gain[0, x, a] + discount * plan[0]
             plan[1] = gain[1, x, a] + discount * plan[1]
             kept = b * here[x, g, 0] + (1.0 - b) * here[x, g, 1]
@@ -208,9 +206,7 @@ def grid_bounds(
         smaller = np.where(positions[m] >= 0, positions[m], m)
         moved, legal, without = np.inf, kernel.legal(m), above[smaller]
         for _ in range(most_sweeps):
-            _sweep_above(
-                *model, *rest, legal, grid, hidden.discount, channel, above[m], without, q[m]
-            )
+            _sweep_above(*model, *rest, legal, grid, hidden.discount, channel, above[m], without, q[m])
             moved, above[m] = float(np.abs(q[m].max(axis=2) - above[m]).max()), q[m].max(axis=2)
             sweeps += 1
             if moved <= enough:
@@ -218,9 +214,7 @@ def grid_bounds(
         chosen, without = q[m].argmax(axis=2), plans[smaller]
         for _ in range(most_sweeps):
             plan = np.empty_like(plans[m])
-            _sweep_below(
-                *model, *rest, grid, hidden.discount, channel, plans[m], without, chosen, plan
-            )
+            _sweep_below(*model, *rest, grid, hidden.discount, channel, plans[m], without, chosen, plan)
             moved, plans[m] = float(np.abs(plan - plans[m]).max()), plan
             if moved <= enough:
                 break

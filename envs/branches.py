@@ -137,14 +137,10 @@ def enumerate_day(
         touched = apply(m, before, CONTACT, touchpoint, channel, NONE)
         add_reward(m, price, before, touched, CONTACT, touchpoint, channel, 0.0, contact)
         if m[m[IS_SERVICE] + touchpoint] == 1 and before.inbox > 0:
-            resolution = resolution_chance(
-                m, chance, action, m[m[INBOX_CHANNEL] + before.inbox]
-            )
+            resolution = resolution_chance(m, chance, action, m[m[INBOX_CHANNEL] + before.inbox])
     offer = m[m[OFFER_KIND] + touched.offer]
     held = m[m[OFFER_TOUCHPOINT] + touched.offer]
-    j, k = response_index(
-        m, before.stage, before.engagement, offer, before.fatigue, before.goodwill
-    )
+    j, k = response_index(m, before.stage, before.engagement, offer, before.fatigue, before.goodwill)
     row = response_row(m, before, action)
     hazard = response_chance(m, chance, row, j)
     value = chance[m[VALUE] + before.stage * m[OFFERS] + offer]

@@ -80,9 +80,7 @@ def purchase_chance(m: Any, chance: Any, responded: int, k: int) -> float:
 
 
 @compiled
-def move_thresholds(
-    m: Any, chance: Any, before: State, responded: int, k: int
-) -> tuple[float, float, float]:
+def move_thresholds(m: Any, chance: Any, before: State, responded: int, k: int) -> tuple[float, float, float]:
     """Cumulative probabilities of churn, advance and lapse: the competing moves."""
     column = before.fatigue * m[GOODWILLS] + before.goodwill
     churn = chance[m[CHANCE_CHURN] + before.stage * m[CHURN_ROW] + column]

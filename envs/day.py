@@ -95,9 +95,7 @@ def sample_day(
         state = apply(m, state, CONTACT, touchpoint, channel, NONE)
         add_reward(m, price, before, state, CONTACT, touchpoint, channel, 0.0, reward)
     offer = m[m[OFFER_KIND] + state.offer]
-    j, k = response_index(
-        m, before.stage, before.engagement, offer, before.fatigue, before.goodwill
-    )
+    j, k = response_index(m, before.stage, before.engagement, offer, before.fatigue, before.goodwill)
     responded = NONE
     row = response_row(m, before, action)
     if row >= 0 and uniform(key, RESPONSE) < response_chance(m, chance, row, j):

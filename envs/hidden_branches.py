@@ -153,9 +153,7 @@ def _fill(
         for a in range(actions):
             if bits[x] >> a & 1 == 0:
                 continue
-            count = enumerate_events(
-                m, price, chances, before, a, outcome, weight, reward, found, mass
-            )
+            count = enumerate_events(m, price, chances, before, a, outcome, weight, reward, found, mass)
             counts[x, a] = count
             if fill:
                 start = indptr[x * actions + a]

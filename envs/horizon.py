@@ -18,9 +18,7 @@ def solve_horizon(kernel: Kernel, weights: Any, days: int, discount: float | Non
     """(M, S) best expected reward of `days` days."""
     values = np.zeros((len(kernel.consents), kernel.states))
     for _ in range(days):
-        values = np.array(
-            [q_values(kernel, values, weights, m, discount).max(1) for m in range(len(values))]
-        )
+        values = np.array([q_values(kernel, values, weights, m, discount).max(1) for m in range(len(values))])
     return values
 
 
@@ -30,9 +28,7 @@ def evaluate_horizon(
     """Expected reward of `days` days from d0 under a stationary policy."""
     values = np.zeros((len(kernel.consents), kernel.states))
     for _ in range(days):
-        values = np.array(
-            [_mean(kernel, policy, values, weights, m, discount) for m in range(len(values))]
-        )
+        values = np.array([_mean(kernel, policy, values, weights, m, discount) for m in range(len(values))])
     return float((start_distribution(kernel) * values).sum())
 
 

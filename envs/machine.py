@@ -46,9 +46,7 @@ CAPS_ON_CONTACT, CAPS_CLOSE, CAPS_PERMIT = (
 PURCHASE_TO, IDLE_DAYS, IDLE_TO = (_SLOT[n] for n in ("purchase_to", "idle_days", "idle_to"))
 IDLE_CAPACITY, GAP_DAYS, SEASON_DAYS = (_SLOT[n] for n in ("idle_capacity", "gap_days", "season_days"))
 STAGE_PERMITS, CONSENT_PERMITS = _SLOT["stage_permits"], _SLOT["consent_permits"]
-GAP_PERMITS, DAY_PERMITS, INBOX_PERMITS = (
-    _SLOT[n] for n in ("gap_permits", "day_permits", "inbox_permits")
-)
+GAP_PERMITS, DAY_PERMITS, INBOX_PERMITS = (_SLOT[n] for n in ("gap_permits", "day_permits", "inbox_permits"))
 CHANCE_RESPONSE, CHANCE_OPT_OUT = _SLOT["chance_response"], _SLOT["chance_opt_out"]
 CHANCE_RESOLUTION, CHANCE_PURCHASE = _SLOT["chance_resolution"], _SLOT["chance_purchase"]
 CHANCE_REDEMPTION, CHANCE_CHURN = _SLOT["chance_redemption"], _SLOT["chance_churn"]

@@ -26,9 +26,7 @@ def leaving(kernel: Kernel, m: int) -> Any:
     return np.where(held, kernel.opt_out, 0.0)
 
 
-def occupancy(
-    kernel: Kernel, policy: Any, discount: float | None = None, tolerance: float = 1e-13
-) -> Any:
+def occupancy(kernel: Kernel, policy: Any, discount: float | None = None, tolerance: float = 1e-13) -> Any:
     """(M, S) expected discounted visits to living states; sums to at most 1 / (1 − γ).
 
     `tolerance` is of each consent pattern's linear system, relative to its largest inflow.

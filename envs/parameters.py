@@ -151,9 +151,7 @@ def to_behavior(parameters: Parameters, scenario: Scenario, rules: Rules) -> Beh
     return Behavior(
         response=Response(
             rate=_rates(q.response_channel, channels),
-            touchpoint={
-                t: _ratios(q.response_touchpoint[i], stages) for i, t in enumerate(touchpoints)
-            },
+            touchpoint={t: _ratios(q.response_touchpoint[i], stages) for i, t in enumerate(touchpoints)},
             pair={t: _ratios(q.response_pair[i], channels) for i, t in enumerate(touchpoints)},
             engagement=math.exp(q.response_engagement),
             fatigue=math.exp(q.response_fatigue),
@@ -176,9 +174,7 @@ def to_behavior(parameters: Parameters, scenario: Scenario, rules: Rules) -> Beh
             response=_ratios(q.purchase_response, touchpoints),
             offer_in_hand=_ratios(q.purchase_offer[1:], names.offers),
             value={s: float(v) for s, v in zip(stages, q.value, strict=True) if v > 0},
-            value_with_offer={
-                o: float(v) for o, v in zip(names.offers, q.value_offer[1:], strict=True)
-            },
+            value_with_offer={o: float(v) for o, v in zip(names.offers, q.value_offer[1:], strict=True)},
             value_cv=q.value_cv,
         ),
         churn=Churn(
@@ -234,5 +230,3 @@ def _rates(logits: Any, names: list[str]) -> dict[str, float]:
 
 def _ratios(logs: Any, names: list[str]) -> dict[str, float]:
     return {name: math.exp(float(v)) for name, v in zip(names, logs, strict=True)}
-
-

@@ -73,9 +73,7 @@ def compile_rules(scenario: Scenario) -> Rules:
     """Compile the fold's constants; raises `ScenarioError` beyond 62 actions or `LEVELS` caps."""
     actions = actions_of(scenario)
     if len(actions) > 62:
-        raise ScenarioError(
-            "too many actions", got=len(actions), expected="at most 62", where="touchpoints"
-        )
+        raise ScenarioError("too many actions", got=len(actions), expected="at most 62", where="touchpoints")
     memory, opportunities = scenario.memory, scenario.memory.opportunities
     if (levels := cap_levels(memory.caps)) > LEVELS:
         raise ScenarioError(
@@ -127,9 +125,7 @@ def compile_rules(scenario: Scenario) -> Rules:
         goodwill_neutral=memory.goodwill.neutral,
         fatigue_points=_ints([c.fatigue_points for c in scenario.channels]),
         is_service=_ints([t.service for t in scenario.touchpoints]),
-        action_touchpoint=_ints(
-            [NEVER if a.is_wait else touchpoints.index(a.touchpoint) for a in actions]
-        ),
+        action_touchpoint=_ints([NEVER if a.is_wait else touchpoints.index(a.touchpoint) for a in actions]),
         action_channel=_ints([NEVER if a.is_wait else names.index(a.channel) for a in actions]),
         action_of=action_of,
         **inbox,

@@ -242,9 +242,7 @@ def _tolerance(gain: Any, discount: float) -> float:
     return TOLERANCE * max(float(np.abs(gain).max()), 1e-9) / (1.0 - discount)
 
 
-def solve(
-    kernel: Kernel, weights: Any, discount: float | None = None, early: float = EARLY
-) -> Solution:
+def solve(kernel: Kernel, weights: Any, discount: float | None = None, early: float = EARLY) -> Solution:
     """V* and a greedy policy, discounted, infinite horizon.
 
     `early` moves the values by less than their bound; 0 evaluates every policy exactly.
@@ -316,9 +314,7 @@ def policy_values(kernel: Kernel, policy: Any, weights: Any, discount: float | N
     return values
 
 
-def evaluate_policy(
-    kernel: Kernel, policy: Any, weights: Any, discount: float | None = None
-) -> PolicyValue:
+def evaluate_policy(kernel: Kernel, policy: Any, weights: Any, discount: float | None = None) -> PolicyValue:
     """Exact value, components and occupancy of a policy from d0.
 
     `policy` holds action numbers (M, S) or probabilities (M, S, A); raises `ValueError` when it

@@ -103,9 +103,7 @@ def agent(hidden: Hidden, settings: BeliefSettings, base: Baseline, seed: int) -
 
 def best_of(hidden: Hidden, policies: list[Corrected], seed: int) -> Corrected:
     """The one worth most, the first of equals, to customers who neither teach nor judge."""
-    tried = rollout_values(
-        hidden, {str(i): p for i, p in enumerate(policies)}, CHOOSERS, choosing_seed(seed)
-    )
+    tried = rollout_values(hidden, {str(i): p for i, p in enumerate(policies)}, CHOOSERS, choosing_seed(seed))
     return max(zip(policies, tried.values(), strict=True), key=lambda pair: float(pair[1].mean()))[0]
 
 

@@ -172,9 +172,7 @@ def test_the_belief_is_worth_having_and_qmdp_never_asks(shipped: Hidden) -> None
 def test_the_mean_model_of_equal_types_is_their_model(tiny: Scenario) -> None:
     body = tiny.model_dump(mode="json")
     behavior = body["clusters"][0]["behavior"]
-    body["clusters"][0]["personas"] = [
-        {"name": n, "share": 0.5, "behavior": behavior} for n in ("a", "b")
-    ]
+    body["clusters"][0]["personas"] = [{"name": n, "share": 0.5, "behavior": behavior} for n in ("a", "b")]
     journey = compile_journey(Scenario.model_validate(body), "keen")
     for mean, own in zip(mean_journey(journey).tables, journey.personas[0], strict=True):
         np.testing.assert_allclose(mean, own, rtol=1e-15)

@@ -114,9 +114,7 @@ def test_a_sample_of_customers_keeps_their_journeys_as_they_were(tiny: Scenario,
     logged, weights = read_logged([log], tiny, None, None), compile_journey(tiny, "keen").weights()
     few = logged.sample(customer_days=100 * SPAN.days, seed=2)
     assert len(few.clusters) == 100
-    parts = [
-        logged_journeys(x.columns, tiny, x.plan, x.starts, x.clusters, weights) for x in (logged, few)
-    ]
+    parts = [logged_journeys(x.columns, tiny, x.plan, x.starts, x.clusters, weights) for x in (logged, few)]
     number = {str(name): n for n, name in enumerate(parts[0].customers)}
     at = np.array([number[str(name)] for name in parts[1].customers])
     days = parts[1].panel.rewards.shape[1]

@@ -177,7 +177,5 @@ class _Trees:
 
     def predict(self, features: Any) -> Any:
         x = np.asarray(features, dtype=np.float64)
-        columns = [
-            self.trees.predict(np.column_stack([x, np.full(len(x), a)])) for a in range(self.count)
-        ]
+        columns = [self.trees.predict(np.column_stack([x, np.full(len(x), a)])) for a in range(self.count)]
         return np.column_stack(columns)
