@@ -12,7 +12,9 @@ from typing import Any
 from envs.compiled import compiled
 from envs.events import Kind
 from envs.machine import (
+    ACTION_CHANNEL,
     ACTION_OF,
+    ACTION_TOUCHPOINT,
     CAPS_CLOSE,
     CAPS_ON_CONTACT,
     CHANNELS,
@@ -114,6 +116,14 @@ def apply(m: Any, state: State, kind: int, touchpoint: int, channel: int, level:
     elif kind == SURVEY:
         goodwill = min(max(level, 0), m[GOODWILL_CAPACITY])
     return State(stage, engagement, fatigue, goodwill, inbox, consent, offer, opened, caps, idle, gap, day)
+
+
+@compiled
+def contacted(m: Any, state: State, action: int) -> State:
+    """The state once the action's contact is made, before anything comes of it."""
+    if action == 0:
+        return state
+    return apply(m, state, CONTACT, m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action], -1)
 
 
 @compiled

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.advance import (
-    CONTACT,
-    apply,
-)
+from envs.advance import contacted
 from envs.chances import (
     inbound_chance,
     move_thresholds,
@@ -25,6 +22,7 @@ from envs.chances import (
     response_chance,
     response_index,
     response_row,
+    touchpoint_in_play,
 )
 from envs.compiled import compiled
 from envs.day import (
@@ -47,7 +45,6 @@ from envs.machine import (
     LAPSE_TO,
     OFFER_KIND,
     PURCHASE_TO,
-    WINDOW,
 )
 from envs.state import State
 
@@ -62,21 +59,17 @@ def day_chance(m: Any, chance: Any, before: State, action: int, outcome: Any) ->
     `outcome` (7,) holds the columns of `envs.day`; a stage no modelled move leads to, as a
     real log may state it, has no likelihood.
     """
-    p, offer_level, channel = 1.0, before.offer, NONE
-    if action > 0:
-        channel = m[m[ACTION_CHANNEL] + action]
-        contacted = apply(m, before, CONTACT, m[m[ACTION_TOUCHPOINT] + action], channel, NONE)
-        offer_level = contacted.offer
-    offer = m[m[OFFER_KIND] + offer_level]
+    p, offer = 1.0, m[m[OFFER_KIND] + contacted(m, before, action).offer]
     j, k = response_index(m, before.stage, before.engagement, offer, before.fatigue, before.goodwill)
     row, responded = response_row(m, before, action), NONE
     if row >= 0:
         hazard = response_chance(m, chance, row, j)
         if outcome[OUT_RESPONSE] >= 0:
-            p, responded = p * hazard, m[m[ACTION_TOUCHPOINT] + row // m[WINDOW]]
+            p, responded = p * hazard, touchpoint_in_play(m, row)
         else:
             p = p * (1.0 - hazard)
     if action > 0:
+        channel = m[m[ACTION_CHANNEL] + action]
         if before.consent >> channel & 1 == 1:
             leaves = opt_out_chance(m, chance, action, before.fatigue)
             p = p * leaves if outcome[OUT_OPT_OUT] == channel else p * (1.0 - leaves)

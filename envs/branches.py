@@ -16,6 +16,7 @@ from envs.chances import (
     response_chance,
     response_index,
     response_row,
+    touchpoint_in_play,
 )
 from envs.compiled import compiled
 from envs.machine import (
@@ -34,7 +35,6 @@ from envs.machine import (
     SIZES,
     STRIDES,
     VALUE,
-    WINDOW,
 )
 from envs.rewards import CLOSE, add_reward
 from envs.state import State
@@ -151,7 +151,7 @@ def enumerate_day(
             continue
         responded, heard = NONE, touched
         if response == 1:
-            responded = m[m[ACTION_TOUCHPOINT] + row // m[WINDOW]]
+            responded = touchpoint_in_play(m, row)
             heard = apply(m, touched, RESPONSE, responded, NONE, NONE)
         purchase = purchase_chance(m, chance, responded, k)
         for resolved in range(2):

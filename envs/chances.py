@@ -45,14 +45,35 @@ def response_index(
 
 
 @compiled
+def contact_row(m: Any, action: int, age: int) -> int:
+    """Row of the response table of a contact made by `action`, `age` days ago."""
+    return action * m[WINDOW] + age
+
+
+@compiled
+def contact_in_play(m: Any, row: int) -> tuple[int, int]:
+    """The action and the age of the contact on a row of the response table."""
+    return row // m[WINDOW], row % m[WINDOW]
+
+
+@compiled
+def touchpoint_in_play(m: Any, row: int) -> int:
+    """The touchpoint that a response on a row of the response table names."""
+    return m[m[ACTION_TOUCHPOINT] + contact_in_play(m, row)[0]]
+
+
+@compiled
+def open_contact_row(m: Any, opened: int) -> int:
+    """Row of the response table of the open contact; -1 where none is open."""
+    return contact_row(m, m[m[OPEN_ACTION] + opened], m[m[OPEN_AGE] + opened]) if opened > 0 else -1
+
+
+@compiled
 def response_row(m: Any, state: State, action: int) -> int:
     """Row of the response table in play today: today's contact, else the open one; -1 none."""
     if action > 0 and m[m[IS_SERVICE] + m[m[ACTION_TOUCHPOINT] + action]] == 0:
-        return action * m[WINDOW]
-    if state.open_contact > 0:
-        opened = state.open_contact
-        return m[m[OPEN_ACTION] + opened] * m[WINDOW] + m[m[OPEN_AGE] + opened]
-    return -1
+        return contact_row(m, action, 0)
+    return open_contact_row(m, state.open_contact)
 
 
 @compiled

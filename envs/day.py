@@ -20,6 +20,7 @@ from envs.advance import (
     STAGE,
     apply,
     close_day,
+    contacted,
 )
 from envs.chances import (
     inbound_chance,
@@ -30,6 +31,7 @@ from envs.chances import (
     response_chance,
     response_index,
     response_row,
+    touchpoint_in_play,
 )
 from envs.compiled import compiled
 from envs.machine import (
@@ -49,7 +51,6 @@ from envs.machine import (
     PURCHASE_TO,
     VALUE,
     VALUE_SIGMA,
-    WINDOW,
 )
 from envs.rewards import CLOSE, add_reward
 from envs.rng import INBOUND_CHANNEL, MOVE, VALUE_1, VALUE_2, uniform
@@ -99,7 +100,7 @@ def sample_day(
     responded = NONE
     row = response_row(m, before, action)
     if row >= 0 and uniform(key, RESPONSE) < response_chance(m, chance, row, j):
-        responded = m[m[ACTION_TOUCHPOINT] + row // m[WINDOW]]
+        responded = touchpoint_in_play(m, row)
         outcome[OUT_RESPONSE] = responded
         state = apply(m, state, RESPONSE, responded, NONE, NONE)
     if action > 0:
@@ -165,16 +166,15 @@ def sample_day(
 @compiled
 def possible(m: Any, state: State, action: int) -> tuple[int, int, int, int]:
     """What a response, opt-out, resolution and redemption of the day would name; -1: it cannot happen."""
-    row, leaves, settles, offer = response_row(m, state, action), NONE, NONE, state.offer
-    answers = m[m[ACTION_TOUCHPOINT] + row // m[WINDOW]] if row >= 0 else NONE
+    row, leaves, settles = response_row(m, state, action), NONE, NONE
+    answers = touchpoint_in_play(m, row) if row >= 0 else NONE
     if action > 0:
         touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
         if state.consent >> channel & 1 == 1:
             leaves = channel
         if m[m[IS_SERVICE] + touchpoint] == 1 and state.inbox > 0:
             settles = channel
-        offer = apply(m, state, CONTACT, touchpoint, channel, NONE).offer
-    return answers, leaves, settles, m[m[OFFER_TOUCHPOINT] + offer]
+    return answers, leaves, settles, m[m[OFFER_TOUCHPOINT] + contacted(m, state, action).offer]
 
 
 @compiled

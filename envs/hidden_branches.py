@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from envs.advance import CONTACT, apply
+from envs.advance import contacted
 from envs.belief import day_chance, request_chance
 from envs.branches import decode, encode
-from envs.chances import response_row
 from envs.compiled import compiled, parallel
 from envs.day import (
     NONE,
@@ -28,22 +27,18 @@ from envs.day import (
     OUTCOMES,
     ask,
     play_day,
+    possible,
 )
 from envs.journey import Journey
 from envs.kernel import Kernel
 from envs.machine import (
-    ACTION_CHANNEL,
-    ACTION_TOUCHPOINT,
     ADVANCE_TO,
     CHANCE_REDEMPTION,
     CHANNELS,
     CHURNED,
-    IS_SERVICE,
     LAPSE_TO,
     OFFER_KIND,
-    OFFER_TOUCHPOINT,
     PURCHASE_TO,
-    WINDOW,
 )
 from envs.scenario import COMPONENTS
 from envs.state import State
@@ -110,18 +105,14 @@ def enumerate_events(
 ) -> int:  # fmt: skip
     """Fill `to` and `p` with every branch of (state, action); `outcome`, `weight`, `reward` are scratch."""
     outcome[:] = NONE
-    row, offer_level, channel, service = response_row(m, before, action), before.offer, NONE, False
-    if action > 0:
-        touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
-        service = m[m[IS_SERVICE] + touchpoint] == 1 and before.inbox > 0
-        offer_level = apply(m, before, CONTACT, touchpoint, channel, NONE).offer
-    held = m[m[OFFER_TOUCHPOINT] + offer_level]
-    redemption = chances[0, m[CHANCE_REDEMPTION] + m[m[OFFER_KIND] + offer_level]] if held >= 0 else 0.0
+    answers, _, settles, held = possible(m, before, action)  # an opt-out is the consent pattern's business
+    kind = m[m[OFFER_KIND] + contacted(m, before, action).offer]
+    redemption = chances[0, m[CHANCE_REDEMPTION] + kind] if held >= 0 else 0.0
     count = 0
-    for response in range(2 if row >= 0 else 1):
-        outcome[OUT_RESPONSE] = m[m[ACTION_TOUCHPOINT] + row // m[WINDOW]] if response == 1 else NONE
-        for resolved in range(2 if service else 1):
-            outcome[OUT_RESOLUTION] = channel if resolved == 1 else NONE
+    for response in range(2 if answers >= 0 else 1):
+        outcome[OUT_RESPONSE] = answers if response == 1 else NONE
+        for resolved in range(2 if settles >= 0 else 1):
+            outcome[OUT_RESOLUTION] = settles if resolved == 1 else NONE
             outcome[OUT_PURCHASE] = NONE
             count = _moves(m, price, chances, before, action, outcome, 1.0, weight, reward, to, p, count)
             outcome[OUT_PURCHASE] = 1

@@ -21,6 +21,7 @@ from envs.advance import (
     STAGE,
     SURVEY,
 )  # fmt: skip
+from envs.chances import contact_row, open_contact_row, touchpoint_in_play
 from envs.compiled import compiled
 from envs.machine import (
     ACTION_CHANNEL,
@@ -31,10 +32,7 @@ from envs.machine import (
     LAPSE_TO,
     OFFER_KIND,
     OFFER_TOUCHPOINT,
-    OPEN_ACTION,
-    OPEN_AGE,
     PURCHASE_TO,
-    WINDOW,
 )  # fmt: skip
 from envs.simulator import store_state
 from envs.state import State
@@ -110,10 +108,7 @@ def open_row(
     out.customer[row], out.day[row], out.primary[row] = who, day, primary
     store_state(state, out.state[row])
     out.assigned[row], out.action[row], out.propensity[row] = assigned, 0, propensity
-    out.decision[row], out.in_play[row] = decision, NONE
-    if state.open_contact > 0:
-        opened = state.open_contact
-        out.in_play[row] = m[m[OPEN_ACTION] + opened] * m[WINDOW] + m[m[OPEN_AGE] + opened]
+    out.decision[row], out.in_play[row] = decision, open_contact_row(m, state.open_contact)
     out.offer[row], out.answered[row], out.responded[row] = m[m[OFFER_KIND] + state.offer], 0, NONE
     out.opt_out[row], out.resolution[row] = NONE, NONE
     out.purchases[row], out.value[row], out.held[row], out.redeemed[row] = 0, 0.0, 0, NONE
@@ -133,7 +128,7 @@ def note_contact(
     if before.consent >> channel & 1 == 1:
         out.opt_out[row] = 0
     if m[m[IS_SERVICE] + m[m[ACTION_TOUCHPOINT] + action]] == 0:
-        out.in_play[row] = action * m[WINDOW]
+        out.in_play[row] = contact_row(m, action, 0)
     elif before.inbox > 0:
         out.resolution[row] = 0
 
@@ -144,7 +139,7 @@ def _respond(m: Any, touchpoint: int, ever: bool, out: Rows, row: int, extra: in
     for candidate in (row, extra):
         if candidate < 0 or out.in_play[candidate] < 0:
             continue
-        played = m[m[ACTION_TOUCHPOINT] + out.in_play[candidate] // m[WINDOW]]
+        played = touchpoint_in_play(m, out.in_play[candidate])
         if touchpoint == NONE or touchpoint == played:
             out.answered[candidate] = 1
             if row >= 0:

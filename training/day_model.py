@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.chances import response_row
+from envs.chances import contact_in_play, response_row
 from envs.compiled import compiled
 from envs.day import (
     OUT_INBOUND,
@@ -30,7 +30,6 @@ from envs.day import (
     possible,
 )
 from envs.journey import Journey
-from envs.machine import WINDOW
 from envs.scenario import COMPONENTS
 from envs.state import State
 from envs.state_rows import GONE, StateRows, row_of, state_of
@@ -45,7 +44,10 @@ RESPONDS, LEAVES, RESOLVES, REDEEMS, TRIALS = 0, 1, 2, 3, 4  # what may be possi
 def _contact(m: Any, state: State, action: int) -> tuple[int, int]:
     """The action that a response of today would answer (0: none), and whether it is of an earlier day."""
     row = response_row(m, state, action)
-    return (row // m[WINDOW], 1 if row % m[WINDOW] > 0 else 0) if row >= 0 else (0, 0)
+    if row < 0:
+        return 0, 0
+    contact, age = contact_in_play(m, row)
+    return contact, 1 if age > 0 else 0
 
 
 @compiled
@@ -142,17 +144,19 @@ def fit_days(journey: Journey, days: Days, between: Callable[[], None] = lambda:
     _facts(packed.machine, packed.price, rows.states, *lived, tried, answered, late, closed)
     met, at = np.unique(days.row, return_inverse=True)
     observations, outcome = rows.describe(met)[0], days.outcome
-    terms, always = Terms(journey), np.ones(len(at), dtype=bool)
+    day, answer, always = Terms(journey), Terms(journey, answering=True), np.ones(len(at), dtype=bool)
     responded = (outcome[:, OUT_RESPONSE] >= 0).astype(np.int64)
     bought, never = outcome[:, OUT_PURCHASE] >= 0, np.zeros(len(at), np.int64)
 
-    def fitted(happened: Any, among: Any, earlier: Any = never, action: Any = days.action) -> Odds | None:
+    def fitted(
+        happened: Any, among: Any, earlier: Any = never, action: Any = days.action, terms: Terms = day
+    ) -> Odds | None:
         cells = _cells((at, action, answered, earlier), days.count, happened, among)
         between()
         return fit_chances(terms, observations, cells) if cells.total.sum() > 0 else None
 
     events = {
-        "response": fitted(responded == 1, tried[:, RESPONDS], late, answered),
+        "response": fitted(responded == 1, tried[:, RESPONDS], late, answered, answer),
         "opt_out": fitted(outcome[:, OUT_OPT_OUT] >= 0, tried[:, LEAVES]),
         "resolution": fitted(outcome[:, OUT_RESOLUTION] >= 0, tried[:, RESOLVES]),
         "purchase": fitted(bought, always, responded),
@@ -161,7 +165,7 @@ def fit_days(journey: Journey, days: Days, between: Callable[[], None] = lambda:
     value = None
     if days.value.sum() > 0.0:  # purchases without an amount are worth nothing
         cells = _cells((at, days.action, never, never), days.count, days.value / days.count, bought)
-        value = fit_means(terms, observations, cells, days.variation)
+        value = fit_means(day, observations, cells, days.variation)
     stage = observations[at, 0].astype(np.int64)
     ruled = bought & (np.asarray(journey.rules.purchase_to)[stage] >= 0)  # moved by the purchase itself
     moves, left = [], ~ruled

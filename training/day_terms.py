@@ -2,8 +2,9 @@
 
 A sum over groups of coefficients: the levels of each state component (of ordered ones also their
 number), the touchpoint, the channel, the action, what happened earlier, and pairs of these. What was
-answered counts by the contact it answered, whatever was done that day. m coefficients act at once,
-P exist in R groups.
+answered counts by the contact it answered, whatever was done that day; an offer counts as held from
+the contact that makes it, as it is when the day's events come. m coefficients act at once, P exist
+in R groups.
 """
 
 from __future__ import annotations
@@ -12,22 +13,28 @@ from typing import Any
 
 import numpy as np
 
+from envs.advance import contacted
 from envs.compiled import compiled
+from envs.day import NONE
 from envs.journey import Journey
 from envs.state import State
 
 ORDINAL = ("engagement", "fatigue", "goodwill", "idle", "gap", "day")
+OFFER = State._fields.index("offer")
 # Ridges that the search for ridges begins with. Levels can say what their number says, and a pair what
 # its parts say, at the price of a coefficient a level: begun as loose, they would say it, and keep it.
 OWN, LEVELS, PAIR = 1.0, 10.0, 100.0
 
 
 class Terms:
-    """Which coefficients act for an observation, an action, a contact answered and what happened earlier."""
+    """Which coefficients act for an observation, an action, a contact answered and what happened earlier.
 
-    def __init__(self, journey: Journey, acting: bool = True) -> None:
+    Of a response (`answering`) the action is the contact that it answers, and what happened earlier is
+    that contact: made on another day, it brings no new offer today.
+    """
+
+    def __init__(self, journey: Journey, acting: bool = True, answering: bool = False) -> None:
         rules, encoding = journey.rules, journey.encoding
-        ordinal = [s >= 0 and State._fields[s] in ORDINAL for s in encoding.source.tolist()]
         self.touchpoint = np.asarray(rules.action_touchpoint) + 1  # 0: none
         self.channel = np.asarray(rules.action_channel) + 1
         if not acting:
@@ -41,21 +48,22 @@ class Terms:
             return len(groups) - size
 
         with_actions = (touchpoints, channels) if acting else ()
-        at: list[tuple[int, ...]] = []  # per component and way of reading it: own, × t, × c, × earlier
-        scale: list[float] = []
-        sizes = []
-        for size, number in zip(encoding.sizes, ordinal, strict=True):
-            ways = [(size, 0.0, LEVELS), (1, 1.0 / max(size - 1, 1), OWN)] if number else [(size, 0.0, OWN)]
-            for width, factor, ridge in ways:
+        # per component and way of reading it: own, × t, × c, × earlier; its number's scale, 0 where it has
+        # none; what each of its levels is read as; how many of these there are; the component
+        at: list[tuple[int, ...]] = []
+        scale, seen, sizes, entry = [], [], [], []
+        for component, size in enumerate(encoding.sizes):
+            for factor, read, ridge in _ways(journey, int(encoding.source[component]), size):
+                width = int(read.max()) + 1
                 own = block(width, ridge)
                 crossed = [block(width * other, ridge * PAIR) for other in with_actions]
                 at.append((own, *crossed, *([0] * (2 - len(crossed))), block(width, ridge * PAIR)))
                 scale.append(factor)
+                seen.append(np.pad(read, (0, max(encoding.sizes) - size)))
                 sizes.append(width)
-        self.at, self.scale = np.array(at, dtype=np.int64), np.array(scale)
-        self.width = np.array(sizes, dtype=np.int64)
-        entry = [f for f, number in enumerate(ordinal) for _ in range(1 + number)]
-        self.entry = np.array(entry, dtype=np.int64)
+                entry.append(component)
+        self.at, self.scale, self.seen = np.array(at, dtype=np.int64), np.array(scale), np.array(seen)
+        self.width, self.entry = np.array(sizes, dtype=np.int64), np.array(entry, dtype=np.int64)
         # touchpoint, channel, pair, earlier, earlier × touchpoint answered, earlier × channel answered
         wide = (touchpoints, channels, len(self.touchpoint), 1, touchpoints, channels)
         ridges = (OWN, OWN, PAIR, OWN, PAIR, PAIR)
@@ -63,7 +71,12 @@ class Terms:
             block(size, ridge) if acting or size == 1 else 0 for size, ridge in zip(wide, ridges, strict=True)
         ])  # fmt: skip
         self.group, self.first = np.array(groups), np.array(first)  # (P,) its group, (R,) its first ridge
-        self.acting = acting
+        self.acting, self.offer, self.held = acting, NONE, np.zeros((1, 1, 2), dtype=np.int64)
+        if acting and OFFER in encoding.source:
+            self.offer = encoding.source.tolist().index(OFFER)
+            shape = encoding.sizes[self.offer], len(self.touchpoint), 2
+            self.held = np.empty(shape, dtype=np.int64)  # by offer before, action, what happened earlier
+            _hold(journey.packed[0].machine, answering, self.held)
         self.columns = 1 + len(at) * (4 if acting else 2) + (6 if acting else 1)
 
     @property
@@ -72,19 +85,44 @@ class Terms:
         return (
             self.at,
             self.scale,
+            self.seen,
             self.width,
             self.entry,
             self.own,
             self.touchpoint,
             self.channel,
             self.acting,
+            self.offer,
+            self.held,
         )
+
+
+def _ways(journey: Journey, source: int, size: int) -> list[tuple[float, Any, float]]:
+    """How a state component is read: a number's scale (0: none), what levels are read as, the first ridge."""
+    levels, nothing = np.arange(size), np.zeros(size, dtype=np.int64)
+    if source >= 0 and State._fields[source] in ORDINAL:
+        return [(0.0, levels, LEVELS), (1.0 / max(size - 1, 1), nothing, OWN)]
+    if source == OFFER:  # what it is, apart from how old
+        return [(0.0, levels, LEVELS), (0.0, np.asarray(journey.rules.offer_kind, dtype=np.int64), OWN)]
+    return [(0.0, levels, OWN)]
+
+
+@compiled
+def _hold(m: Any, answering: bool, held: Any) -> None:
+    """The offer in hand when the day's events come."""
+    for offer in range(held.shape[0]):
+        state = State(0, 0, 0, 0, 0, 0, offer, 0, 0, 0, 0, 0)
+        for action in range(held.shape[1]):
+            held[offer, action, :] = contacted(m, state, action).offer
+            if answering:
+                held[offer, action, 1] = offer
 
 
 @compiled
 def _acting(
-    at: Any, scale: Any, width: Any, entry: Any, own: Any, touchpoints: Any, channels: Any, acting: bool,
-    observation: Any, action: int, answered: int, earlier: int, column: Any, value: Any,
+    at: Any, scale: Any, seen: Any, width: Any, entry: Any, own: Any, touchpoints: Any, channels: Any,
+    acting: bool, offer: int, held: Any, observation: Any, action: int, answered: int, earlier: int,
+    column: Any, value: Any,
 ) -> int:  # fmt: skip
     """The coefficients acting, ascending, and what they are multiplied by; how many there are."""
     t, c = touchpoints[action], channels[action]
@@ -92,13 +130,12 @@ def _acting(
     n = 1
     for k in range(len(entry)):
         level = int(observation[entry[k]])
-        number = level * scale[k]
-        if scale[k] > 0.0:
-            if level == 0:
-                continue
-            level = 0
-        else:
-            number = 1.0
+        if entry[k] == offer:
+            level = held[level, action, earlier]
+        number = level * scale[k] if scale[k] > 0.0 else 1.0
+        if number == 0.0:
+            continue
+        level = seen[k, level]
         column[n], value[n] = at[k, 0] + level, number
         n += 1
         if acting:

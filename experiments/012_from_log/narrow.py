@@ -18,10 +18,13 @@ from training.learners.ppo import greedy_value
 from training.network import PolicyNetwork
 from training.threads import single_threaded
 
-CLUSTERS = {
-    "omnichannel_retail": "early_adopter", "subscription_telecom": "heavy_user", "retail_bank": "young",
-}  # fmt: skip
-SEEDS, PENALTIES = 3, (0.0, 1e-4)
+CLUSTERS = (
+    ("omnichannel_retail", "early_adopter"),
+    ("omnichannel_retail", "dormant"),
+    ("subscription_telecom", "heavy_user"),
+    ("retail_bank", "young"),
+)
+SEEDS, PENALTIES = 3, (0.0, 1e-5)
 BEHAVIOR = "business_rules:0.95+random_legal:0.05"
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
 
@@ -31,7 +34,7 @@ def main() -> None:
     with (Path(__file__).parent / "narrow.csv").open("w", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(("scenario", "cluster", "seed", "penalty", "score"))
-        for scenario, cluster in CLUSTERS.items():
+        for scenario, cluster in CLUSTERS:
             journey = open_journey(SCENARIOS / f"{scenario}.yaml", cluster)
             for seed in range(SEEDS):
                 problem = Problem(journey, "lifetime_value", seed)

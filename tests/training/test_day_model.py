@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import training.day_model as day_model
-from envs.day import OUT_PURCHASE, OUT_REDEMPTION, OUT_RESPONSE, possible
+from envs.day import NONE, OUT_PURCHASE, OUT_REDEMPTION, OUT_RESPONSE, OUTCOMES, possible
 from envs.journey import Journey, compile_journey
 from envs.scenario_file import load_scenario
 from envs.simulator import Simulator
@@ -181,3 +181,39 @@ def test_purchases_without_an_amount_are_worth_next_to_nothing(
     paid = log.value.sum() / log.count[log.outcome[:, OUT_PURCHASE] > 0].sum()
     assert means[keen.observations[:, 0] == 0].max() < 0.01 * paid
     assert (means[keen.observations[:, 0] == 1].min() > 0.5 * paid) == (free != "all")
+
+
+def test_an_offer_counts_as_held_from_the_contact_that_makes_it(early_adopter: Journey) -> None:
+    """A log that never made an offer, of customers of whom some held one: they bought more often."""
+    rules, space = early_adopter.rules, StateRows(early_adopter)
+    makes = np.asarray(rules.offer_on_contact)[np.asarray(rules.action_touchpoint)] > 0
+    makes[0] = False
+    source = early_adopter.encoding.source.tolist().index(State._fields.index("offer"))
+    lived = simulated(early_adopter, "random_legal", customers=2_000, days=20, seed=4)
+    rows = np.unique(lived.row)
+    observations = space.describe(rows)[0]
+    held = observations[:, source] > 0
+    chosen = np.flatnonzero(~makes)
+    at, action = (part.ravel() for part in np.meshgrid(np.arange(len(rows)), chosen, indexing="ij"))
+    share = np.where(held[at], 0.3, 0.02)
+    outcome = np.full((2, len(at), OUTCOMES), NONE, dtype=np.int8)
+    outcome[1, :, OUT_PURCHASE] = 1
+    log = replace(
+        lived, row=np.tile(rows[at], 2), action=np.tile(action, 2), outcome=outcome.reshape(-1, OUTCOMES),
+        count=np.concatenate([100.0 * (1.0 - share), 100.0 * share]), value=np.zeros(2 * len(at)),
+    )  # fmt: skip
+    purchase = fit_days(early_adopter, log).chances(rows, observations).purchase[..., 0]
+    np.testing.assert_allclose(purchase[~held][:, chosen], 0.02, rtol=0.2)
+    np.testing.assert_allclose(purchase[held][:, chosen], 0.3, rtol=0.2)
+    np.testing.assert_allclose(purchase[:, makes], 0.3, rtol=0.2)
+
+
+def test_a_contact_of_another_day_makes_no_new_offer(early_adopter: Journey) -> None:
+    action = next(
+        a for a, t in enumerate(early_adopter.rules.action_touchpoint)
+        if a > 0 and early_adopter.rules.offer_on_contact[t] > 0
+    )  # fmt: skip
+    usual, answering = Terms(early_adopter).held, Terms(early_adopter, answering=True).held
+    assert usual[0, action].tolist() == [2, 2]
+    assert answering[0, action].tolist() == [2, 0]
+    np.testing.assert_array_equal(usual[..., 0], answering[..., 0])

@@ -36,7 +36,7 @@ class Settings(Imitation):
     customers: Count = 50_000  # … of so many customers of the cluster …
     days: Annotated[int, Field(ge=2)] = 60  # … over so many days …
     behavior: str = "business_rules:0.5+random_legal:0.5"  # … under this mixture, drawn each decision
-    penalty: Annotated[float, Field(ge=0.0)] = 1e-4  # α: what is rarely done must promise more
+    penalty: Annotated[float, Field(ge=0.0)] = 1e-5  # α: what is rarely done must promise more
 
 
 @single_threaded()
