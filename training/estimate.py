@@ -51,11 +51,21 @@ class ClusterFit:
 
 
 @dataclass(frozen=True)
+class _Trials:
+    """One event in one group of customers, over the M cells with trials."""
+
+    model: EventModel
+    X: Any  # (M, P)
+    trials: Any  # (M,)
+    events: Any  # (M,)
+    watched: Any  # (M,) the level that a rate of 0 may be written for, -1 where a rate is never 0
+
+
+@dataclass(frozen=True)
 class _Pooled:
     """One event's regression over all clusters: a level each, all other terms in common."""
 
-    centres: Any  # (K, P)
-    covariances: Any  # (K, P, P)
+    estimates: list[Estimate]  # (K,)
     never: frozenset[int]
 
 
@@ -70,7 +80,9 @@ def fit_clusters(
     out: list[dict[str, EventFit]] = [{} for _ in cells]
     for event in _seen_events(cells, skip):
         ridge = (ridges or {}).get(event, Ridge())
-        for fits, fit in zip(out, _fit_event(journey, event, cells, ridge), strict=True):
+        parts, whole = _all_trials(journey, event, cells)
+        pool = _fit_pooled(parts, whole, ridge.interactions)
+        for fits, fit in zip(out, _fit_event(parts, ridge, pool), strict=True):
             fits[event] = fit
     pooled = _together(cells)
     values = fit_values(cells, len(journey.scenario.stages), journey.personas[0].offers)
@@ -105,24 +117,25 @@ def _scores(
     """Every ridge and the log-likelihood of the judging fold under it, strongest first."""
     if not any(group.trials[event].any() for group in train):
         return
-    interacts = MODELS[event](journey, np.zeros(1, np.int64)).interacts
-    for interactions in INTERACTIONS if interacts else (1.0,):
-        pooled = _fit_pooled(journey, event, train, interactions)
+    parts, whole = _all_trials(journey, event, train)
+    judges = [_trials(journey, event, group) for group in judge]
+    for interactions in INTERACTIONS if whole.model.interacts else (1.0,):
+        pooled = _fit_pooled(parts, whole, interactions)
+        fits = None
         for pooling in POOLING if len(train) > 1 else (1.0,):
             ridge = Ridge(pooling, interactions)
-            fits = _fit_event(journey, event, train, ridge, pooled)
-            yield ridge, sum(_likelihood(journey, fit, group) for fit, group in zip(fits, judge, strict=True))
+            fits = _fit_event(parts, ridge, pooled, fits)
+            yield ridge, sum(_likelihood(fit, group) for fit, group in zip(fits, judges, strict=True))
 
 
 def _seen_events(cells: list[Cells], skip: frozenset[str]) -> list[str]:
     return [e for e in MODELS if e not in skip and any(group.trials[e].any() for group in cells)]
 
 
-def _likelihood(journey: Journey, fit: EventFit, cells: Cells) -> float:
+def _likelihood(fit: EventFit, group: _Trials) -> float:
     """Log-likelihood of one group's trials under one regression."""
-    model, n, y = _trials(journey, fit.model.event, cells)
-    p = sigmoid(model.design(np.ones(len(n), dtype=bool)) @ fit.estimate.beta)
-    return bernoulli(n, y, np.where(np.isin(_watched(model), list(fit.never)), 0.0, p))
+    p = sigmoid(group.X @ fit.estimate.beta)
+    return bernoulli(group.trials, group.events, np.where(np.isin(group.watched, list(fit.never)), 0.0, p))
 
 
 def tables_of(journey: Journey, parameters: Parameters) -> Tables:
@@ -137,58 +150,54 @@ def _together(cells: list[Cells]) -> Cells:
     return out
 
 
-def _trials(journey: Journey, event: str, cells: Cells) -> tuple[EventModel, Any, Any]:
-    """The model over the cells with trials, and their counts."""
+def _trials(journey: Journey, event: str, cells: Cells) -> _Trials:
     trials, events = cells.trials[event].reshape(-1), cells.events[event].reshape(-1)
     seen = np.flatnonzero(trials)
-    return MODELS[event](journey, seen), trials[seen].astype(np.float64), events[seen].astype(np.float64)
+    model, n, y = MODELS[event](journey, seen), trials[seen].astype(float), events[seen].astype(float)
+    return _Trials(model, model.design(), n, y, _watched(model))
+
+
+def _all_trials(journey: Journey, event: str, cells: list[Cells]) -> tuple[list[_Trials], _Trials]:
+    """A cluster's each, and those of all together."""
+    return [_trials(journey, event, group) for group in cells], _trials(journey, event, _together(cells))
 
 
 def _fit_event(
-    journey: Journey, event: str, cells: list[Cells], ridge: Ridge, pooled: _Pooled | None = None
+    parts: list[_Trials], ridge: Ridge, pooled: _Pooled, nearby: list[EventFit] | None = None
 ) -> list[EventFit]:
-    """One regression a cluster, each held at its own centre."""
-    if pooled is None:
-        pooled = _fit_pooled(journey, event, cells, ridge.interactions)
+    """One regression a cluster, each held at its own centre; `nearby` are those of another ridge."""
     out = []
-    for k, group in enumerate(cells):
-        model, n, y = _trials(journey, event, group)
-        centre = pooled.centres[k]
-        keep = ~np.isin(_watched(model), list(pooled.never))
-        if len(cells) == 1 or not keep.any():
-            estimate = Estimate(centre, pooled.covariances[k], 0)
-        else:
+    for k, group in enumerate(parts):
+        model, n, y = group.model, group.trials, group.events
+        estimate = pooled.estimates[k]
+        keep = ~np.isin(group.watched, list(pooled.never))
+        if len(parts) > 1 and keep.any():
             penalty = ridge.pooling * np.maximum(model.penalty(ridge.interactions), _CLUSTER_PENALTY)
             penalty[0] = _LEVEL_PENALTY
-            estimate = fit_logistic(model.design(keep), n[keep], y[keep], penalty, centre)
+            start = None if nearby is None else nearby[k].estimate.beta
+            estimate = fit_logistic(group.X[keep], n[keep], y[keep], penalty, estimate.beta, start=start)
         out.append(EventFit(model, estimate, int(n.sum()), int(y.sum()), pooled.never))
     return out
 
 
-def _fit_pooled(journey: Journey, event: str, cells: list[Cells], interactions: float) -> _Pooled:
+def _fit_pooled(parts: list[_Trials], whole: _Trials, interactions: float) -> _Pooled:
     """All clusters in one regression, and where an event never happens."""
-    parts = [_trials(journey, event, group) for group in cells]
-    whole, n_all, y_all = _trials(journey, event, _together(cells))
-    never = _never(whole, n_all, y_all)
-    K, P = len(cells), whole.columns
+    never = _never(whole)
+    K, P = len(parts), whole.model.columns
     designs, trials, events = [], [], []
-    for k, (model, n, y) in enumerate(parts):
-        keep = ~np.isin(_watched(model), list(never))
-        X = model.design(keep)
+    for k, group in enumerate(parts):
+        keep = ~np.isin(group.watched, list(never))
+        X = group.X[keep]
         designs.append(np.hstack([np.eye(K)[np.full(len(X), k)], X[:, 1:]]))
-        trials.append(n[keep])
-        events.append(y[keep])
+        trials.append(group.trials[keep])
+        events.append(group.events[keep])
     n, y = np.concatenate(trials), np.concatenate(events)
     level = logit((y.sum() + 0.5) / (n.sum() + 1.0))
-    penalty = np.concatenate([np.full(K, LOOSE), whole.penalty(interactions)[1:]])
+    penalty = np.concatenate([np.full(K, LOOSE), whole.model.penalty(interactions)[1:]])
     start = np.concatenate([np.full(K, level), np.zeros(P - 1)])
     found = fit_logistic(np.vstack(designs), n, y, penalty, start)
     columns = [np.concatenate([[k], np.arange(K, K + P - 1)]) for k in range(K)]
-    return _Pooled(
-        np.array([found.beta[c] for c in columns]),
-        np.array([found.covariance[np.ix_(c, c)] for c in columns]),
-        never,
-    )
+    return _Pooled([found.only(c) for c in columns], never)
 
 
 def level_block(model: EventModel) -> Block:
@@ -198,16 +207,15 @@ def level_block(model: EventModel) -> Block:
 
 
 def _watched(model: EventModel) -> Any:
-    """(M,) the level that a rate of 0 may be written for, -1 where a rate is never 0."""
     if model.event in ("response", "resolution"):
         return np.full(len(model.cells), -1)
     return level_block(model).index
 
 
-def _never(model: EventModel, n: Any, y: Any) -> frozenset[int]:
+def _never(whole: _Trials) -> frozenset[int]:
+    model, n, y, level = whole.model, whole.trials, whole.events, whole.watched
     if not y.sum():  # it never happened at all
         return frozenset(range(len(level_block(model).labels)))
-    level = _watched(model)
     # an opt-out that nobody made on a channel would only multiply the consents to be solved
     watched = 1 if model.event == "opt_out" else WATCHED
     return frozenset(

@@ -7,7 +7,9 @@ posterior covariance is the inverse of the penalised information (Laplace).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,19 @@ class Estimate:
     """Coefficients β (P,) and their covariance (P, P)."""
 
     beta: Any
-    covariance: Any
     iterations: int
+    spread: Callable[[], Any]  # their covariance, worked out where somebody asks
+
+    @cached_property
+    def covariance(self) -> Any:
+        """(P, P)."""
+        return self.spread()
+
+    def only(self, columns: Any) -> Estimate:
+        """Of some of the coefficients."""
+        return Estimate(
+            self.beta[columns], self.iterations, lambda: self.covariance[np.ix_(columns, columns)]
+        )
 
     def combined(self, rows: Any) -> tuple[Any, Any]:
         """Means and standard errors of linear combinations, `rows` (R, P)."""
@@ -32,17 +45,22 @@ class Estimate:
 
 
 def fit_logistic(
-    X: Any, trials: Any, events: Any, penalty: Any, centre: Any, tolerance: float = 1e-8
+    X: Any, trials: Any, events: Any, penalty: Any, centre: Any, tolerance: float = 1e-8, start: Any = None
 ) -> Estimate:
-    """Newton with step halving; X (M, P), trials and events (M,), penalty and centre (P,)."""
-    beta = np.array(centre, dtype=np.float64)
+    """Newton with step halving; X (M, P), trials and events (M,), penalty and centre (P,).
+
+    `start` (P,) is where it begins, the centre if nothing nearer is known. It ends with the step
+    that promises a gain below `tolerance` of the objective.
+    """
+    beta = np.array(centre if start is None else start, dtype=np.float64)
     value = _objective(X, trials, events, penalty, centre, beta)
-    iterations = 0
-    while iterations < MOST_STEPS:
+    iterations, promised = 0, np.inf
+    while iterations < MOST_STEPS and promised >= tolerance * (1.0 + abs(value)):
         iterations += 1
         p = sigmoid(X @ beta)
         gradient = X.T @ (events - trials * p) - penalty * (beta - centre)
         step = np.linalg.solve(_information(X, trials, p, penalty), gradient)
+        promised = 0.5 * float(gradient @ step)
         scale = 1.0
         while scale > 1e-6:
             candidate = beta + scale * step
@@ -52,10 +70,12 @@ def fit_logistic(
             scale *= 0.5
         else:
             break
-        beta, gain, value = candidate, reached - value, reached
-        if gain < tolerance * (1.0 + abs(value)):
-            break
-    return Estimate(beta, np.linalg.inv(_information(X, trials, sigmoid(X @ beta), penalty)), iterations)
+        beta, value = candidate, reached
+
+    def spread() -> Any:
+        return np.linalg.inv(_information(X, trials, sigmoid(X @ beta), penalty))
+
+    return Estimate(beta, iterations, spread)
 
 
 def _information(X: Any, trials: Any, p: Any, penalty: Any) -> Any:

@@ -51,16 +51,15 @@ class EventModel:
         """P."""
         return sum(len(block.labels) for block in self.blocks)
 
-    def design(self, keep: Any) -> Any:
-        """X (kept cells, P)."""
-        out = np.zeros((int(keep.sum()), self.columns))
+    def design(self) -> Any:
+        """X (M, P)."""
+        out = np.zeros((len(self.cells), self.columns))
         for block, where in zip(self.blocks, self.starts.values(), strict=True):
             if block.number is not None:
-                out[:, where.start] = block.number[keep]
+                out[:, where.start] = block.number
             else:
-                index = block.index[keep]
-                held = np.flatnonzero(index >= 0)
-                out[held, where.start + index[held]] = 1.0
+                held = np.flatnonzero(block.index >= 0)
+                out[held, where.start + block.index[held]] = 1.0
         return out
 
     def penalty(self, interactions: float = 1.0) -> Any:

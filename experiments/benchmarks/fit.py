@@ -107,7 +107,7 @@ def _peers(scenario: Scenario, folder: Path) -> list[Row]:
         trials, events = cells.trials["purchase"][0].ravel(), cells.events["purchase"][0].ravel()
         seen = np.flatnonzero(trials)
         model = purchase_model(journey, seen)
-        X = model.design(np.ones(len(seen), dtype=bool))
+        X = model.design()
         zero = np.zeros(X.shape[1])
         ours = fit_logistic(X, trials[seen].astype(float), events[seen].astype(float), model.penalty(), zero)
         seconds = time.perf_counter() - started
