@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.advance import CONTACT, PURCHASE, REDEMPTION, RESOLUTION, RESPONSE, STAGE, apply, close_day
+from envs.advance import (
+    CONTACT,
+    PURCHASE,
+    REDEMPTION,
+    RESOLUTION,
+    RESPONSE,
+    STAGE,
+    apply,
+    close_day,
+    contacted,
+)
 from envs.chances import (
     move_thresholds,
     purchase_chance,
@@ -130,11 +140,10 @@ def enumerate_day(
     )  # fmt: skip
     count = 0
     contact[:] = 0.0
-    touched, channel = before, NONE
+    touched, channel = contacted(m, before, action), NONE
     resolution = 0.0
     if action > 0:
         touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
-        touched = apply(m, before, CONTACT, touchpoint, channel, NONE)
         add_reward(m, price, before, touched, CONTACT, touchpoint, channel, 0.0, contact)
         if m[m[IS_SERVICE] + touchpoint] == 1 and before.inbox > 0:
             resolution = resolution_chance(m, chance, action, m[m[INBOX_CHANNEL] + before.inbox])

@@ -63,6 +63,14 @@ def touchpoint_in_play(m: Any, row: int) -> int:
 
 
 @compiled
+def fresh_row(m: Any, action: int) -> int:
+    """Row of the response table of today's contact; -1 where nobody is asked to respond."""
+    if action > 0 and m[m[IS_SERVICE] + m[m[ACTION_TOUCHPOINT] + action]] == 0:
+        return contact_row(m, action, 0)
+    return -1
+
+
+@compiled
 def open_contact_row(m: Any, opened: int) -> int:
     """Row of the response table of the open contact; -1 where none is open."""
     return contact_row(m, m[m[OPEN_ACTION] + opened], m[m[OPEN_AGE] + opened]) if opened > 0 else -1
@@ -71,9 +79,8 @@ def open_contact_row(m: Any, opened: int) -> int:
 @compiled
 def response_row(m: Any, state: State, action: int) -> int:
     """Row of the response table in play today: today's contact, else the open one; -1 none."""
-    if action > 0 and m[m[IS_SERVICE] + m[m[ACTION_TOUCHPOINT] + action]] == 0:
-        return contact_row(m, action, 0)
-    return open_contact_row(m, state.open_contact)
+    fresh = fresh_row(m, action)
+    return fresh if fresh >= 0 else open_contact_row(m, state.open_contact)
 
 
 @compiled

@@ -89,11 +89,10 @@ def sample_day(
     outcome[:] = NONE
     if before.stage == m[CHURNED]:
         return close_day(m, before), 0.0
-    state, touchpoint, channel, service = before, NONE, NONE, False
+    state, touchpoint, channel, service = contacted(m, before, action), NONE, NONE, False
     if action > 0:
         touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
         service = m[m[IS_SERVICE] + touchpoint] == 1
-        state = apply(m, state, CONTACT, touchpoint, channel, NONE)
         add_reward(m, price, before, state, CONTACT, touchpoint, channel, 0.0, reward)
     offer = m[m[OFFER_KIND] + state.offer]
     j, k = response_index(m, before.stage, before.engagement, offer, before.fatigue, before.goodwill)
@@ -185,12 +184,11 @@ def play_day(
 
     `sample_day` with the draws made; that it is written apart is a fifth of the simulator's speed.
     """
-    state, channel = before, NONE
     if before.stage == m[CHURNED]:
         return close_day(m, before)
+    state = contacted(m, before, action)
     if action > 0:
         touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
-        state = apply(m, state, CONTACT, touchpoint, channel, NONE)
         add_reward(m, price, before, state, CONTACT, touchpoint, channel, 0.0, reward)
     if outcome[OUT_RESPONSE] >= 0:
         state = apply(m, state, RESPONSE, outcome[OUT_RESPONSE], NONE, NONE)

@@ -21,14 +21,12 @@ from envs.advance import (
     STAGE,
     SURVEY,
 )  # fmt: skip
-from envs.chances import contact_row, open_contact_row, touchpoint_in_play
+from envs.chances import fresh_row, open_contact_row, touchpoint_in_play
 from envs.compiled import compiled
 from envs.machine import (
     ACTION_CHANNEL,
-    ACTION_TOUCHPOINT,
     ADVANCE_TO,
     CHURNED,
-    IS_SERVICE,
     LAPSE_TO,
     OFFER_KIND,
     OFFER_TOUCHPOINT,
@@ -127,8 +125,9 @@ def note_contact(
     out.offer[row] = m[m[OFFER_KIND] + after.offer]
     if before.consent >> channel & 1 == 1:
         out.opt_out[row] = 0
-    if m[m[IS_SERVICE] + m[m[ACTION_TOUCHPOINT] + action]] == 0:
-        out.in_play[row] = contact_row(m, action, 0)
+    fresh = fresh_row(m, action)
+    if fresh >= 0:
+        out.in_play[row] = fresh
     elif before.inbox > 0:
         out.resolution[row] = 0
 

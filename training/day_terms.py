@@ -9,7 +9,7 @@ in R groups.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,15 @@ OFFER = State._fields.index("offer")
 OWN, LEVELS, PAIR = 1.0, 10.0, 100.0
 
 
+class Reading(NamedTuple):
+    """One way of reading a state component; some have two."""
+
+    component: int
+    scale: float  # of the component's number; 0: levels are told apart
+    seen: Any  # (levels,) what each level is read as
+    ridge: float  # its first
+
+
 class Terms:
     """Which coefficients act for an observation, an action, a contact answered and what happened earlier.
 
@@ -34,7 +43,7 @@ class Terms:
     """
 
     def __init__(self, journey: Journey, acting: bool = True, answering: bool = False) -> None:
-        rules, encoding = journey.rules, journey.encoding
+        rules, sizes = journey.rules, journey.encoding.sizes
         self.touchpoint = np.asarray(rules.action_touchpoint) + 1  # 0: none
         self.channel = np.asarray(rules.action_channel) + 1
         if not acting:
@@ -47,23 +56,17 @@ class Terms:
             first.append(ridge)
             return len(groups) - size
 
-        with_actions = (touchpoints, channels) if acting else ()
-        # per component and way of reading it: own, × t, × c, × earlier; its number's scale, 0 where it has
-        # none; what each of its levels is read as; how many of these there are; the component
-        at: list[tuple[int, ...]] = []
-        scale, seen, sizes, entry = [], [], [], []
-        for component, size in enumerate(encoding.sizes):
-            for factor, read, ridge in _ways(journey, int(encoding.source[component]), size):
-                width = int(read.max()) + 1
-                own = block(width, ridge)
-                crossed = [block(width * other, ridge * PAIR) for other in with_actions]
-                at.append((own, *crossed, *([0] * (2 - len(crossed))), block(width, ridge * PAIR)))
-                scale.append(factor)
-                seen.append(np.pad(read, (0, max(encoding.sizes) - size)))
-                sizes.append(width)
-                entry.append(component)
-        self.at, self.scale, self.seen = np.array(at, dtype=np.int64), np.array(scale), np.array(seen)
-        self.width, self.entry = np.array(sizes, dtype=np.int64), np.array(entry, dtype=np.int64)
+        readings = _readings(journey)
+        self.entry = np.array([r.component for r in readings], dtype=np.int64)
+        self.scale = np.array([r.scale for r in readings])
+        self.seen = np.array([np.pad(r.seen, (0, max(sizes) - len(r.seen))) for r in readings])
+        self.width = self.seen.max(axis=1) + 1
+        crossed = (1, touchpoints, channels) if acting else (1, 0, 0)
+        self.at = np.array([  # of each reading: its own, × touchpoint, × channel, × what happened earlier
+            [block(width * n, r.ridge * (1.0 if n == 1 else PAIR)) if n else 0 for n in crossed]
+            + [block(width, r.ridge * PAIR)]
+            for r, width in zip(readings, self.width.tolist(), strict=True)
+        ])  # fmt: skip
         # touchpoint, channel, pair, earlier, earlier × touchpoint answered, earlier × channel answered
         wide = (touchpoints, channels, len(self.touchpoint), 1, touchpoints, channels)
         ridges = (OWN, OWN, PAIR, OWN, PAIR, PAIR)
@@ -71,51 +74,54 @@ class Terms:
             block(size, ridge) if acting or size == 1 else 0 for size, ridge in zip(wide, ridges, strict=True)
         ])  # fmt: skip
         self.group, self.first = np.array(groups), np.array(first)  # (P,) its group, (R,) its first ridge
-        self.acting, self.offer, self.held = acting, NONE, np.zeros((1, 1, 2), dtype=np.int64)
-        if acting and OFFER in encoding.source:
-            self.offer = encoding.source.tolist().index(OFFER)
-            shape = encoding.sizes[self.offer], len(self.touchpoint), 2
-            self.held = np.empty(shape, dtype=np.int64)  # by offer before, action, what happened earlier
-            _hold(journey.packed[0].machine, answering, self.held)
-        self.columns = 1 + len(at) * (4 if acting else 2) + (6 if acting else 1)
+        self.acting = acting
+        self.offer, self.held = _offers(journey, answering)
+        self.columns = 1 + len(readings) * (4 if acting else 2) + (6 if acting else 1)
 
     @property
     def packed(self) -> tuple[Any, ...]:
-        """What compiled code reads."""
-        return (
-            self.at,
-            self.scale,
-            self.seen,
-            self.width,
-            self.entry,
-            self.own,
-            self.touchpoint,
-            self.channel,
-            self.acting,
-            self.offer,
-            self.held,
-        )
+        """What compiled code reads, in the order of `_acting`."""
+        where = self.at, self.scale, self.seen, self.width, self.entry, self.own
+        return *where, self.touchpoint, self.channel, self.acting, self.offer, self.held
 
 
-def _ways(journey: Journey, source: int, size: int) -> list[tuple[float, Any, float]]:
-    """How a state component is read: a number's scale (0: none), what levels are read as, the first ridge."""
-    levels, nothing = np.arange(size), np.zeros(size, dtype=np.int64)
-    if source >= 0 and State._fields[source] in ORDINAL:
-        return [(0.0, levels, LEVELS), (1.0 / max(size - 1, 1), nothing, OWN)]
-    if source == OFFER:  # what it is, apart from how old
-        return [(0.0, levels, LEVELS), (0.0, np.asarray(journey.rules.offer_kind, dtype=np.int64), OWN)]
-    return [(0.0, levels, OWN)]
+def _readings(journey: Journey) -> list[Reading]:
+    """Components by their levels; ordered ones also by their number, offers also by what they are."""
+    found, encoding = [], journey.encoding
+    for component, (size, source) in enumerate(zip(encoding.sizes, encoding.source.tolist(), strict=True)):
+        levels, kinds = np.arange(size), np.asarray(journey.rules.offer_kind, dtype=np.int64)
+        if source >= 0 and State._fields[source] in ORDINAL:
+            found.append(Reading(component, 0.0, levels, LEVELS))
+            found.append(Reading(component, 1.0 / max(size - 1, 1), levels * 0, OWN))
+        elif source == OFFER and not np.array_equal(levels, kinds):
+            found.append(Reading(component, 0.0, levels, LEVELS))
+            found.append(Reading(component, 0.0, kinds, OWN))
+        else:
+            found.append(Reading(component, 0.0, levels, OWN))
+    return found
+
+
+def _offers(journey: Journey, answering: bool) -> tuple[int, Any]:
+    """The offer's component (-1: none), and which one is in hand when the day's events come (O, A, 2).
+
+    By the offer before, the action and what happened earlier. Only contacts that can be answered make
+    offers, so on the day of a late answer, a response to another day's contact, none is made.
+    """
+    source = journey.encoding.source.tolist()
+    component = source.index(OFFER) if OFFER in source else NONE
+    held = np.zeros((journey.encoding.sizes[component], len(journey.actions), 2), dtype=np.int64)
+    _hold(journey.packed[0].machine, held)
+    if answering:
+        held[..., 1] = np.arange(len(held))[:, None]
+    return component, held
 
 
 @compiled
-def _hold(m: Any, answering: bool, held: Any) -> None:
-    """The offer in hand when the day's events come."""
+def _hold(m: Any, held: Any) -> None:
     for offer in range(held.shape[0]):
-        state = State(0, 0, 0, 0, 0, 0, offer, 0, 0, 0, 0, 0)
+        state = State(0, 0, 0, 0, 0, 0, offer, 0, 0, 0, 0, 0)  # in a stage that is lived in
         for action in range(held.shape[1]):
             held[offer, action, :] = contacted(m, state, action).offer
-            if answering:
-                held[offer, action, 1] = offer
 
 
 @compiled

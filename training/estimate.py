@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,18 +56,33 @@ class _Trials:
     """One event in one group of customers, over the M cells with trials."""
 
     model: EventModel
-    X: Any  # (M, P)
     trials: Any  # (M,)
     events: Any  # (M,)
     watched: Any  # (M,) the level that a rate of 0 may be written for, -1 where a rate is never 0
+
+    @cached_property
+    def design(self) -> Any:
+        """(M, P) design, the same under every ridge."""
+        return self.model.design()
 
 
 @dataclass(frozen=True)
 class _Pooled:
     """One event's regression over all clusters: a level each, all other terms in common."""
 
-    estimates: list[Estimate]  # (K,)
+    found: Estimate  # (K + P − 1,)
+    clusters: int  # K
     never: frozenset[int]
+
+    def columns(self, k: int) -> Any:
+        """(P,) of cluster k: its level, and what all have in common."""
+        return np.concatenate([[k], np.arange(self.clusters, len(self.found.beta))])
+
+    def own(self, k: int) -> Estimate:
+        """What is known of a cluster that no day of its own speaks of."""
+        beta, covariance = self.found.beta, self.found.covariance
+        c = self.columns(k)
+        return Estimate(beta[c], np.linalg.inv(covariance[np.ix_(c, c)]), self.found.iterations)
 
 
 def fit_clusters(
@@ -119,9 +135,10 @@ def _scores(
         return
     parts, whole = _all_trials(journey, event, train)
     judges = [_trials(journey, event, group) for group in judge]
+    pooled = None
     for interactions in INTERACTIONS if whole.model.interacts else (1.0,):
-        pooled = _fit_pooled(parts, whole, interactions)
-        fits = None
+        pooled = _fit_pooled(parts, whole, interactions, pooled)
+        fits = None  # of a ridge nearby
         for pooling in POOLING if len(train) > 1 else (1.0,):
             ridge = Ridge(pooling, interactions)
             fits = _fit_event(parts, ridge, pooled, fits)
@@ -134,7 +151,7 @@ def _seen_events(cells: list[Cells], skip: frozenset[str]) -> list[str]:
 
 def _likelihood(fit: EventFit, group: _Trials) -> float:
     """Log-likelihood of one group's trials under one regression."""
-    p = sigmoid(group.X @ fit.estimate.beta)
+    p = sigmoid(group.design @ fit.estimate.beta)
     return bernoulli(group.trials, group.events, np.where(np.isin(group.watched, list(fit.never)), 0.0, p))
 
 
@@ -154,7 +171,7 @@ def _trials(journey: Journey, event: str, cells: Cells) -> _Trials:
     trials, events = cells.trials[event].reshape(-1), cells.events[event].reshape(-1)
     seen = np.flatnonzero(trials)
     model, n, y = MODELS[event](journey, seen), trials[seen].astype(float), events[seen].astype(float)
-    return _Trials(model, model.design(), n, y, _watched(model))
+    return _Trials(model, n, y, _watched(model))
 
 
 def _all_trials(journey: Journey, event: str, cells: list[Cells]) -> tuple[list[_Trials], _Trials]:
@@ -169,35 +186,38 @@ def _fit_event(
     out = []
     for k, group in enumerate(parts):
         model, n, y = group.model, group.trials, group.events
-        estimate = pooled.estimates[k]
         keep = ~np.isin(group.watched, list(pooled.never))
-        if len(parts) > 1 and keep.any():
+        if len(parts) == 1 or not keep.any():
+            estimate = pooled.own(k)
+        else:
             penalty = ridge.pooling * np.maximum(model.penalty(ridge.interactions), _CLUSTER_PENALTY)
             penalty[0] = _LEVEL_PENALTY
             start = None if nearby is None else nearby[k].estimate.beta
-            estimate = fit_logistic(group.X[keep], n[keep], y[keep], penalty, estimate.beta, start=start)
+            centre = pooled.found.beta[pooled.columns(k)]
+            estimate = fit_logistic(group.design[keep], n[keep], y[keep], penalty, centre, start=start)
         out.append(EventFit(model, estimate, int(n.sum()), int(y.sum()), pooled.never))
     return out
 
 
-def _fit_pooled(parts: list[_Trials], whole: _Trials, interactions: float) -> _Pooled:
+def _fit_pooled(
+    parts: list[_Trials], whole: _Trials, interactions: float, nearby: _Pooled | None = None
+) -> _Pooled:
     """All clusters in one regression, and where an event never happens."""
     never = _never(whole)
     K, P = len(parts), whole.model.columns
     designs, trials, events = [], [], []
     for k, group in enumerate(parts):
         keep = ~np.isin(group.watched, list(never))
-        X = group.X[keep]
+        X = group.design[keep]
         designs.append(np.hstack([np.eye(K)[np.full(len(X), k)], X[:, 1:]]))
         trials.append(group.trials[keep])
         events.append(group.events[keep])
     n, y = np.concatenate(trials), np.concatenate(events)
     level = logit((y.sum() + 0.5) / (n.sum() + 1.0))
     penalty = np.concatenate([np.full(K, LOOSE), whole.model.penalty(interactions)[1:]])
-    start = np.concatenate([np.full(K, level), np.zeros(P - 1)])
-    found = fit_logistic(np.vstack(designs), n, y, penalty, start)
-    columns = [np.concatenate([[k], np.arange(K, K + P - 1)]) for k in range(K)]
-    return _Pooled([found.only(c) for c in columns], never)
+    centre = np.concatenate([np.full(K, level), np.zeros(P - 1)])
+    start = None if nearby is None else nearby.found.beta
+    return _Pooled(fit_logistic(np.vstack(designs), n, y, penalty, centre, start=start), K, never)
 
 
 def level_block(model: EventModel) -> Block:

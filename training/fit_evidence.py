@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.chances import contact_row
 from envs.parameters import sigmoid
 from training.cells import Cells, bernoulli
 from training.coefficients import EventFit
@@ -180,13 +181,13 @@ def _constant(cells: Cells, event: str) -> float:
 def supports(result: FitResult) -> list[Support]:
     """Contacts of every action in every cluster, from the opt-out and resolution trials."""
     out = []
-    K, window = len(result.clustering.names), result.journey.personas[0].window
-    rules = result.journey.rules
+    K, rules, actions = len(result.clustering.names), result.journey.rules, result.journey.actions
+    fresh = contact_row.py_func(result.journey.machine, np.arange(len(actions)), 0)
     for k, name in enumerate(result.clustering.names):
         cells = result.cells.group(k, K + k)
-        today = cells.trials["response"][0][::window].sum(axis=1)
+        today = cells.trials["response"][0][fresh].sum(axis=1)
         replied = cells.trials["resolution"][0].sum(axis=1)
-        for number, action in enumerate(result.journey.actions):
+        for number, action in enumerate(actions):
             if not action.is_wait:
                 service = rules.is_service[rules.action_touchpoint[number]]
                 out.append(Support(name, action.key, int(replied[number] if service else today[number])))

@@ -7,12 +7,12 @@ posterior covariance is the inverse of the penalised information (Laplace).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from envs.parameters import sigmoid
 
@@ -24,19 +24,14 @@ class Estimate:
     """Coefficients β (P,) and their covariance (P, P)."""
 
     beta: Any
+    information: Any  # (P, P) minus the second derivative of the objective
     iterations: int
-    spread: Callable[[], Any]  # their covariance, worked out where somebody asks
 
     @cached_property
     def covariance(self) -> Any:
-        """(P, P)."""
-        return self.spread()
-
-    def only(self, columns: Any) -> Estimate:
-        """Of some of the coefficients."""
-        return Estimate(
-            self.beta[columns], self.iterations, lambda: self.covariance[np.ix_(columns, columns)]
-        )
+        """(P, P); most estimates are compared and never asked."""
+        with threadpool_limits(1):  # the same on any number of threads
+            return np.linalg.inv(self.information)
 
     def combined(self, rows: Any) -> tuple[Any, Any]:
         """Means and standard errors of linear combinations, `rows` (R, P)."""
@@ -71,15 +66,10 @@ def fit_logistic(
         else:
             break
         beta, value = candidate, reached
-
-    def spread() -> Any:
-        return np.linalg.inv(_information(X, trials, sigmoid(X @ beta), penalty))
-
-    return Estimate(beta, iterations, spread)
+    return Estimate(beta, _information(X, trials, sigmoid(X @ beta), penalty), iterations)
 
 
 def _information(X: Any, trials: Any, p: Any, penalty: Any) -> Any:
-    """Minus the second derivative of the objective."""
     return (X * (trials * p * (1.0 - p))[:, None]).T @ X + np.diag(penalty)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.chances import contact_in_play
 from envs.journey import Journey
 
 LOOSE, PLAIN, TIGHT = 0.05, 1.0, 4.0
@@ -106,7 +107,7 @@ def response_model(journey: Journey, cells: Any) -> EventModel:
     g = _Grid(journey)
     shape = g.tables.response.shape
     row, j = cells // shape[1], cells % shape[1]
-    action, age = row // g.tables.window, row % g.tables.window
+    action, age = contact_in_play.py_func(journey.machine, row)
     goodwill, rest = j % g.tables.goodwills, j // g.tables.goodwills
     fatigue, k = rest % g.tables.fatigues, rest // g.tables.fatigues
     stage, engagement, offer = g.column(k)

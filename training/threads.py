@@ -20,13 +20,13 @@ from threadpoolctl import threadpool_limits
 def single_threaded() -> Iterator[None]:
     """One thread, no denormal numbers, no argument checks: repeatable results, a faster update.
 
-    Also a decorator. All is put back afterwards: it belongs to the whole process, and flushed
-    denormals would change other people's floats.
+    Also a decorator. For the calling thread; all is put back afterwards, flushed denormals would
+    change other people's floats.
     """
-    compiled = numba.get_num_threads()
-    # numba first: its first use sets the count of OpenMP's threads, which torch reads, to all cores
-    numba.set_num_threads(1)
     threads, flushed = torch.get_num_threads(), flushes_denormals()
+    # Numba before torch: its first use sets the count of OpenMP's threads, which torch reads, to all cores
+    compiled = numba.get_num_threads()
+    numba.set_num_threads(1)
     checked = torch.distributions.Distribution._validate_args
     try:
         with threadpool_limits(1):
@@ -35,10 +35,10 @@ def single_threaded() -> Iterator[None]:
             torch.distributions.Distribution.set_default_validate_args(False)
             yield
     finally:
+        numba.set_num_threads(compiled)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushed)
         torch.distributions.Distribution.set_default_validate_args(checked)
-        numba.set_num_threads(compiled)
 
 
 def flushes_denormals() -> bool:

@@ -44,7 +44,7 @@ CLUSTERS = {
 }  # fmt: skip
 OURS = ("dqn", "bandit")
 LIBRARY: dict[str, Any] = {"sb3_dqn": DQN, "sb3_ppo": PPO, "maskable_ppo": MaskablePPO}
-SECONDS = 60.0  # of a library default, as many as our PPO may take
+SECONDS = 60.0  # of one thread, of a library default
 SETTINGS: dict[str, dict[str, Any]] = {"dqn": {"samples": 600_000}}  # other than the shipped config's
 WHERE: dict[str, tuple[str, ...]] = {
     "dqn": tuple(CLUSTERS),

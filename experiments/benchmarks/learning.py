@@ -33,7 +33,9 @@ CLUSTERS = ("high_spender", "loyal")
 SAMPLES, PEER_SAMPLES = 500_000, 40_000
 
 
-_ready: Any = None  # a process's barrier: all begin together
+# A barrier at which all processes begin together; it reaches a spawned process by its initializer only.
+_ready: Any = None
+READY_SECONDS = 600.0  # should one fail before it, the others do not wait for ever
 
 
 def _begin(ready: Any) -> None:
@@ -48,7 +50,7 @@ def ours(cluster: str) -> tuple[int, float, float]:
     problem = Problem(open_journey(SCENARIO, cluster), "lifetime_value", 0)
     model = ppo.agent(problem, settings, ppo.own_prior(problem, settings))
     model.learn(2 * settings.customers * settings.steps)  # compiled and warm
-    _ready.wait()
+    _ready.wait(READY_SECONDS)
     before, began = model.num_timesteps, time.time()
     model.learn(SAMPLES, reset_num_timesteps=False)
     return model.num_timesteps - before, began, time.time()

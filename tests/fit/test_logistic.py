@@ -60,3 +60,16 @@ def test_a_stronger_ridge_never_moves_further_from_the_centre() -> None:
         for strength in (0.01, 1.0, 100.0, 10_000.0)
     ]
     assert distances == sorted(distances, reverse=True)
+
+
+def test_a_start_near_the_maximum_ends_there_too_and_sooner() -> None:
+    rng = np.random.default_rng(1)
+    X = np.column_stack([np.ones(80), rng.normal(size=(80, 4))])
+    trials = rng.integers(50, 500, size=80).astype(float)
+    events = rng.binomial(trials.astype(int), 0.1).astype(float)
+    strong, weak, centre = np.full(5, 3.0), np.full(5, 1.0), np.full(5, 0.4)
+    nearby = fit_logistic(X, trials, events, strong, centre)
+    cold = fit_logistic(X, trials, events, weak, centre)
+    warm = fit_logistic(X, trials, events, weak, centre, start=nearby.beta)
+    np.testing.assert_allclose(warm.beta, cold.beta, atol=1e-6)
+    assert warm.iterations < cold.iterations

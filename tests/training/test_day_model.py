@@ -208,12 +208,28 @@ def test_an_offer_counts_as_held_from_the_contact_that_makes_it(early_adopter: J
     np.testing.assert_allclose(purchase[:, makes], 0.3, rtol=0.2)
 
 
-def test_a_contact_of_another_day_makes_no_new_offer(early_adopter: Journey) -> None:
-    action = next(
-        a for a, t in enumerate(early_adopter.rules.action_touchpoint)
-        if a > 0 and early_adopter.rules.offer_on_contact[t] > 0
+def test_an_answer_to_another_day_s_contact_counts_by_the_offer_still_in_hand(root: Path) -> None:
+    """A gift's offer is gone on the next day; who still holds another one answers more often."""
+    journey = compile_journey(load_scenario(root / "tests" / "core" / "everything.yaml"), "plain")
+    rules, space = journey.rules, StateRows(journey)
+    gift = [a.key for a in journey.actions].index("gift:phone")
+    (opened,) = np.flatnonzero((np.asarray(rules.open_action) == gift) & (np.asarray(rules.open_age) == 1))
+    lived = simulated(journey, "random_legal", customers=500, days=15, seed=4)
+    states = np.array([state_of(journey.machine, space.states, row) for row in np.unique(lived.row)])
+    states = np.repeat(states[states[:, 0] != rules.churned], 2, axis=0)
+    states[:, State._fields.index("open_contact")] = opened
+    states[:, State._fields.index("offer")] = np.arange(len(states)) % 2 * 2
+    rows = np.unique(space.of(states))
+    observations = space.describe(rows)[0]
+    held = observations[:, journey.encoding.source.tolist().index(State._fields.index("offer"))] > 0
+    assert held.sum() == (~held).sum() > 50
+    outcome = np.full((2, len(rows), OUTCOMES), NONE, dtype=np.int8)
+    outcome[1, :, OUT_RESPONSE] = rules.action_touchpoint[gift]
+    share = np.where(held, 0.3, 0.02)
+    log = replace(
+        lived, row=np.tile(rows, 2), action=np.zeros(2 * len(rows), np.int64),
+        outcome=outcome.reshape(-1, OUTCOMES), count=100.0 * np.concatenate([1.0 - share, share]),
+        value=np.zeros(2 * len(rows)),
     )  # fmt: skip
-    usual, answering = Terms(early_adopter).held, Terms(early_adopter, answering=True).held
-    assert usual[0, action].tolist() == [2, 2]
-    assert answering[0, action].tolist() == [2, 0]
-    np.testing.assert_array_equal(usual[..., 0], answering[..., 0])
+    response = fit_days(journey, log).chances(rows, observations).response[:, 0]
+    np.testing.assert_allclose(response, share, rtol=0.2)

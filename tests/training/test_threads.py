@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import pytest
 import torch
 
 from training.threads import flushes_denormals, single_threaded
@@ -43,10 +45,12 @@ def total(n):
         s += i
     return s
 
+torch.set_num_threads(1)
 with single_threaded():
     assert total(4) == 6
     print(torch.get_num_threads(), numba.get_num_threads())
-print(numba.get_num_threads())
+print(torch.get_num_threads(), numba.get_num_threads())
+print(numba.threading_layer())
 """
 
 
@@ -56,4 +60,20 @@ def test_compiled_code_run_for_the_first_time_leaves_torch_its_one_thread(tmp_pa
     script.write_text(FRESH)
     env = {**os.environ, "NUMBA_NUM_THREADS": "2", "PYTHONPATH": str(root)}
     ran = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["1", "1", "2"]
+    counts, layer = ran.stdout.split()[:-1], ran.stdout.split()[-1]
+    if layer != "omp":
+        pytest.skip(f"Numba runs on {layer} here, which shares nothing with torch")
+    assert counts == ["1", "1", "1", "2"], "torch and Numba, within and afterwards"
+
+
+@single_threaded()
+def _fails() -> None:
+    torch.set_num_threads(2)
+    raise ZeroDivisionError
+
+
+def test_an_error_puts_everything_back() -> None:
+    before = flushes_denormals(), torch.get_num_threads(), numba.get_num_threads()
+    with pytest.raises(ZeroDivisionError):
+        _fails()
+    assert (flushes_denormals(), torch.get_num_threads(), numba.get_num_threads()) == before
