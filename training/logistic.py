@@ -70,7 +70,10 @@ def fit_logistic(
 
 
 def _information(X: Any, trials: Any, p: Any, penalty: Any) -> Any:
-    return (X * (trials * p * (1.0 - p))[:, None]).T @ X + np.diag(penalty)
+    root = X * np.sqrt(trials * p * (1.0 - p))[:, None]
+    out = root.T @ root  # of a matrix with itself: half the work
+    out[np.diag_indices_from(out)] += penalty
+    return out
 
 
 def _objective(X: Any, trials: Any, events: Any, penalty: Any, centre: Any, beta: Any) -> float:
