@@ -22,7 +22,6 @@ from envs.chances import (
     response_chance,
     response_index,
     response_row,
-    touchpoint_in_play,
 )
 from envs.compiled import compiled
 from envs.day import (
@@ -33,15 +32,13 @@ from envs.day import (
     OUT_RESOLUTION,
     OUT_RESPONSE,
     OUT_STAGE,
+    possible,
 )
 from envs.machine import (
-    ACTION_CHANNEL,
-    ACTION_TOUCHPOINT,
     ADVANCE_TO,
     CHANCE_INBOUND_CHANNEL,
     CHURNED,
     INBOX_CHANNEL,
-    IS_SERVICE,
     LAPSE_TO,
     OFFER_KIND,
     PURCHASE_TO,
@@ -61,21 +58,20 @@ def day_chance(m: Any, chance: Any, before: State, action: int, outcome: Any) ->
     """
     p, offer = 1.0, m[m[OFFER_KIND] + contacted(m, before, action).offer]
     j, k = response_index(m, before.stage, before.engagement, offer, before.fatigue, before.goodwill)
-    row, responded = response_row(m, before, action), NONE
-    if row >= 0:
-        hazard = response_chance(m, chance, row, j)
+    answers, leaves, settles, _ = possible(m, before, action)
+    responded = NONE
+    if answers >= 0:
+        hazard = response_chance(m, chance, response_row(m, before, action), j)
         if outcome[OUT_RESPONSE] >= 0:
-            p, responded = p * hazard, touchpoint_in_play(m, row)
+            p, responded = p * hazard, answers
         else:
             p = p * (1.0 - hazard)
-    if action > 0:
-        channel = m[m[ACTION_CHANNEL] + action]
-        if before.consent >> channel & 1 == 1:
-            leaves = opt_out_chance(m, chance, action, before.fatigue)
-            p = p * leaves if outcome[OUT_OPT_OUT] == channel else p * (1.0 - leaves)
-        if m[m[IS_SERVICE] + m[m[ACTION_TOUCHPOINT] + action]] == 1 and before.inbox > 0:
-            settles = resolution_chance(m, chance, action, m[m[INBOX_CHANNEL] + before.inbox])
-            p = p * settles if outcome[OUT_RESOLUTION] >= 0 else p * (1.0 - settles)
+    if leaves >= 0:
+        hazard = opt_out_chance(m, chance, action, before.fatigue)
+        p = p * hazard if outcome[OUT_OPT_OUT] == leaves else p * (1.0 - hazard)
+    if settles >= 0:
+        settled = resolution_chance(m, chance, action, m[m[INBOX_CHANNEL] + before.inbox])
+        p = p * settled if outcome[OUT_RESOLUTION] >= 0 else p * (1.0 - settled)
     buys = purchase_chance(m, chance, responded, k)
     if outcome[OUT_PURCHASE] >= 0:
         p = p * buys

@@ -26,9 +26,9 @@ from envs.chances import (
     response_chance,
     response_index,
     response_row,
-    touchpoint_in_play,
 )
 from envs.compiled import compiled
+from envs.day import NONE, possible
 from envs.machine import (
     ACTION_CHANNEL,
     ACTION_TOUCHPOINT,
@@ -36,10 +36,8 @@ from envs.machine import (
     CHANCE_REDEMPTION,
     CHURNED,
     INBOX_CHANNEL,
-    IS_SERVICE,
     LAPSE_TO,
     OFFER_KIND,
-    OFFER_TOUCHPOINT,
     OFFERS,
     PURCHASE_TO,
     SIZES,
@@ -50,7 +48,6 @@ from envs.rewards import CLOSE, add_reward
 from envs.state import State
 
 BRANCHES = 96  # distinct afterstates of one (state, action) never reach this
-NONE = -1
 
 
 @compiled
@@ -140,18 +137,16 @@ def enumerate_day(
     )  # fmt: skip
     count = 0
     contact[:] = 0.0
-    touched, channel = contacted(m, before, action), NONE
-    resolution = 0.0
+    answers, _, settles, held = possible(m, before, action)  # an opt-out is the consent pattern's business
+    touched, resolution = contacted(m, before, action), 0.0
     if action > 0:
         touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
         add_reward(m, price, before, touched, CONTACT, touchpoint, channel, 0.0, contact)
-        if m[m[IS_SERVICE] + touchpoint] == 1 and before.inbox > 0:
-            resolution = resolution_chance(m, chance, action, m[m[INBOX_CHANNEL] + before.inbox])
+    if settles >= 0:
+        resolution = resolution_chance(m, chance, action, m[m[INBOX_CHANNEL] + before.inbox])
     offer = m[m[OFFER_KIND] + touched.offer]
-    held = m[m[OFFER_TOUCHPOINT] + touched.offer]
     j, k = response_index(m, before.stage, before.engagement, offer, before.fatigue, before.goodwill)
-    row = response_row(m, before, action)
-    hazard = response_chance(m, chance, row, j)
+    hazard = response_chance(m, chance, response_row(m, before, action), j)
     value = chance[m[VALUE] + before.stage * m[OFFERS] + offer]
     moves = m[m[PURCHASE_TO] + before.stage] >= 0
     for response in range(2):
@@ -160,7 +155,7 @@ def enumerate_day(
             continue
         responded, heard = NONE, touched
         if response == 1:
-            responded = touchpoint_in_play(m, row)
+            responded = answers
             heard = apply(m, touched, RESPONSE, responded, NONE, NONE)
         purchase = purchase_chance(m, chance, responded, k)
         for resolved in range(2):
@@ -170,8 +165,8 @@ def enumerate_day(
             answered[:] = contact
             served = heard
             if resolved == 1:
-                served = apply(m, heard, RESOLUTION, NONE, channel, NONE)
-                add_reward(m, price, heard, served, RESOLUTION, NONE, channel, 0.0, answered)
+                served = apply(m, heard, RESOLUTION, NONE, settles, NONE)
+                add_reward(m, price, heard, served, RESOLUTION, NONE, settles, 0.0, answered)
             if purchase < 1.0:
                 count = _moves(
                     m, chance, price, before, served, p_answer * (1.0 - purchase), responded,

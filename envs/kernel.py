@@ -15,16 +15,15 @@ from typing import Any
 import numba
 import numpy as np
 
-from envs.advance import INBOUND, apply
-from envs.branches import BRANCHES, NONE, decode, encode, enumerate_day
+from envs.branches import BRANCHES, decode, encode, enumerate_day
 from envs.chances import inbound_chance
 from envs.compiled import parallel
+from envs.day import ask
 from envs.journey import Journey
 from envs.machine import CHANCE_INBOUND_CHANNEL
 from envs.masks import legal_bits, unpack
 from envs.model import Tables
 from envs.observation import write_observation
-from envs.rewards import add_reward
 from envs.scenario import COMPONENTS
 from envs.state_count import kernel_states, reachable_consents, refuse_above_limit
 
@@ -47,10 +46,9 @@ def _inbound_rows(
             share = chance[m[CHANCE_INBOUND_CHANNEL] + c]
             if c > 0:
                 share -= chance[m[CHANCE_INBOUND_CHANNEL] + c - 1]
-            after = apply(m, state, INBOUND, NONE, c, NONE)
-            targets[y, n + 1], chances[y, n + 1] = encode(m, after), hazard * share
             scratch[:] = 0.0
-            add_reward(m, price, state, after, INBOUND, NONE, c, 0.0, scratch)
+            after = ask(m, price, state, c, scratch)
+            targets[y, n + 1], chances[y, n + 1] = encode(m, after), hazard * share
             for r in range(len(scratch)):
                 reward[y, r] += hazard * share * scratch[r]
 

@@ -18,6 +18,7 @@ import numpy as np
 from envs.advance import CONTACT, apply, close_day, in_season, start_state
 from envs.columns import Columns, day_number
 from envs.compiled import compiled
+from envs.day import NONE
 from envs.events import Kind
 from envs.journey import compile_journey
 from envs.machine import (
@@ -32,7 +33,6 @@ from envs.replay_rows import (
     FURTHER,
     ILLEGAL,
     NO_CONSENT,
-    NONE,
     REPLACED,
     Rows,
     blank_rows,
@@ -181,12 +181,12 @@ def _replay(
                     if row >= 0:
                         expected = n == cut or out.assigned[row] == action
                         if action > 0 and expected and out.action[row] == 0:
-                            note_contact(m, before, state, action, channel, out, row)
+                            note_contact(m, before, state, action, out, row)
                         elif action > 0 and modelled and before.stage != m[CHURNED]:
                             faults[FURTHER] += 1
                             open_row(m, before, out, count, who, day, 0, NONE, np.nan, NONE)
                             out.in_play[count] = NONE
-                            note_contact(m, before, state, action, channel, out, count)
+                            note_contact(m, before, state, action, out, count)
                             extra, count = count, count + 1
                 else:
                     note_outcome(

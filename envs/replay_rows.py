@@ -23,6 +23,7 @@ from envs.advance import (
 )  # fmt: skip
 from envs.chances import fresh_row, open_contact_row, touchpoint_in_play
 from envs.compiled import compiled
+from envs.day import NONE, possible
 from envs.machine import (
     ACTION_CHANNEL,
     ADVANCE_TO,
@@ -35,7 +36,6 @@ from envs.machine import (
 from envs.simulator import store_state
 from envs.state import State
 
-NONE = -1
 MOVES = ("stay", "churn", "advance", "lapse", "other")
 STAY, LEFT, ADVANCED, LAPSED, OTHER = range(5)
 FAULTS = (
@@ -116,19 +116,16 @@ def open_row(
 
 
 @compiled
-def note_contact(
-    m: Any, before: State, after: State, action: int, channel: int,
-    out: Rows, row: int,
-) -> None:  # fmt: skip
+def note_contact(m: Any, before: State, after: State, action: int, out: Rows, row: int) -> None:
     """The row's contact went out: its trials begin."""
     out.action[row] = action
     out.offer[row] = m[m[OFFER_KIND] + after.offer]
-    if before.consent >> channel & 1 == 1:
+    fresh, (_, leaves, settles, _) = fresh_row(m, action), possible(m, before, action)
+    if leaves >= 0:
         out.opt_out[row] = 0
-    fresh = fresh_row(m, action)
     if fresh >= 0:
         out.in_play[row] = fresh
-    elif before.inbox > 0:
+    if settles >= 0:
         out.resolution[row] = 0
 
 
