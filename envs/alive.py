@@ -25,7 +25,7 @@ from envs.occupancy import occupancy
 from envs.references import References, start_value
 from envs.scenario import Scenario
 from envs.solver import Solution, solve
-from envs.state import KERNEL_COMPONENTS, State
+from envs.state import COLUMN, KERNEL_COMPONENTS
 from envs.uncapped import at_cap
 
 CUSTOMERS = 4_000  # simulated under the optimum, a cluster
@@ -187,7 +187,7 @@ def _component_shares(kernel: Kernel, visits: Any) -> dict[str, Any]:
     total, living = visits.sum(), visits.sum(axis=0)
     shares = {}
     for name in KERNEL_COMPONENTS:
-        size = int(kernel.journey.rules.sizes[State._fields.index(name)])
+        size = int(kernel.journey.rules.sizes[getattr(COLUMN, name)])
         if size > 1:
             shares[name] = np.bincount(levels(kernel, name), living, minlength=size) / total
     blocks = visits.sum(axis=1) / total

@@ -13,12 +13,12 @@ import numpy as np
 from envs.kernel import Kernel, legal_masks, start_distribution
 from envs.scenario import BusinessRule
 from envs.solver import policy_values, q_values
-from envs.state import State
+from envs.state import COLUMN
 
 
 def levels(kernel: Kernel, component: str) -> Any:
     """(S,) level of one kernel component in every state."""
-    rules, position = kernel.journey.rules, State._fields.index(component)
+    rules, position = kernel.journey.rules, getattr(COLUMN, component)
     return np.arange(kernel.states) // rules.strides[position] % rules.sizes[position]
 
 

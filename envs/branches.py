@@ -45,7 +45,7 @@ from envs.machine import (
     VALUE,
 )
 from envs.rewards import CLOSE, add_reward
-from envs.state import State
+from envs.state import COLUMN, State
 
 BRANCHES = 96  # distinct afterstates of one (state, action) never reach this
 
@@ -55,11 +55,18 @@ def decode(m: Any, index: int, consent: int) -> State:
     """Kernel index and consent bits → state."""
     s, n = m[STRIDES], m[SIZES]
     return State(
-        index // m[s] % m[n], index // m[s + 1] % m[n + 1], index // m[s + 2] % m[n + 2],
-        index // m[s + 3] % m[n + 3],
-        index // m[s + 4] % m[n + 4], consent, index // m[s + 6] % m[n + 6], index // m[s + 7] % m[n + 7],
-        index // m[s + 8] % m[n + 8], index // m[s + 9] % m[n + 9],
-        index // m[s + 10] % m[n + 10], index // m[s + 11] % m[n + 11],
+        index // m[s + COLUMN.stage] % m[n + COLUMN.stage],
+        index // m[s + COLUMN.engagement] % m[n + COLUMN.engagement],
+        index // m[s + COLUMN.fatigue] % m[n + COLUMN.fatigue],
+        index // m[s + COLUMN.goodwill] % m[n + COLUMN.goodwill],
+        index // m[s + COLUMN.inbox] % m[n + COLUMN.inbox],
+        consent,
+        index // m[s + COLUMN.offer] % m[n + COLUMN.offer],
+        index // m[s + COLUMN.open_contact] % m[n + COLUMN.open_contact],
+        index // m[s + COLUMN.caps] % m[n + COLUMN.caps],
+        index // m[s + COLUMN.idle] % m[n + COLUMN.idle],
+        index // m[s + COLUMN.gap] % m[n + COLUMN.gap],
+        index // m[s + COLUMN.day] % m[n + COLUMN.day],
     )  # fmt: skip
 
 
@@ -68,13 +75,20 @@ def encode(m: Any, state: State) -> int:
     """State → kernel index; the churned stage gives S."""
     s = m[STRIDES]
     if state.stage == m[CHURNED]:
-        return m[s] * m[m[SIZES]]
+        return m[s + COLUMN.stage] * m[m[SIZES] + COLUMN.stage]
     return (
-        state.stage * m[s] + state.engagement * m[s + 1] + state.fatigue * m[s + 2]
-        + state.goodwill * m[s + 3] + state.inbox * m[s + 4] + state.offer * m[s + 6]
-        + state.open_contact * m[s + 7] + state.caps * m[s + 8] + state.idle * m[s + 9]
-        + state.gap * m[s + 10] + state.day * m[s + 11]
-    )  # fmt: skip
+        state.stage * m[s + COLUMN.stage]
+        + state.engagement * m[s + COLUMN.engagement]
+        + state.fatigue * m[s + COLUMN.fatigue]
+        + state.goodwill * m[s + COLUMN.goodwill]
+        + state.inbox * m[s + COLUMN.inbox]
+        + state.offer * m[s + COLUMN.offer]
+        + state.open_contact * m[s + COLUMN.open_contact]
+        + state.caps * m[s + COLUMN.caps]
+        + state.idle * m[s + COLUMN.idle]
+        + state.gap * m[s + COLUMN.gap]
+        + state.day * m[s + COLUMN.day]
+    )
 
 
 @compiled

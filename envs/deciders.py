@@ -23,6 +23,7 @@ from envs.kernel import Kernel, build_kernel
 from envs.masks import unpack
 from envs.policy import Bundle, load_bundle, serving_probabilities
 from envs.rng import BEHAVIOR, day_key, uniform
+from envs.state import COLUMN
 
 NAMES = (
     "service_only", "never", "round_robin", "business_rules", "random_legal", "myopic", "best_single_action",
@@ -96,12 +97,12 @@ def _table(journey: Journey, name: str) -> Decider:
     kernel = build_kernel(mean_journey(journey) if len(journey.personas) > 1 else journey)
     policy = _policy(kernel, name)
     strides = np.asarray(journey.rules.strides)
-    block = np.full(int(journey.rules.sizes[5]), -1)
+    block = np.full(int(journey.rules.sizes[COLUMN.consent]), -1)
     block[kernel.consents] = np.arange(len(kernel.consents))
     eye = np.eye(kernel.actions)
 
     def decide(states: Any, observations: Any, legal: Any) -> Any:
-        chosen = policy[block[states[:, 5]], states.astype(np.int64) @ strides]
+        chosen = policy[block[states[:, COLUMN.consent]], states.astype(np.int64) @ strides]
         return eye[chosen] if chosen.ndim == 1 else chosen
 
     return decide

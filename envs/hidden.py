@@ -22,6 +22,7 @@ from envs.errors import ScenarioError
 from envs.journey import Journey
 from envs.kernel import Kernel, build_kernel, start_distribution
 from envs.model import Tables
+from envs.scenario import COMPONENT
 from envs.solver import Solution, discount_of, gain_of, policy_values, q_values, solve
 
 _BY_SHARE = (
@@ -107,7 +108,7 @@ class Hidden:
         """(P, S, A) expected reward a day, an opt-out's cost included, under pattern number `m`."""
         held = np.asarray(self.journey.rules.action_channel)
         held = (held >= 0) & (int(self.kernels[0].consents[m]) >> np.maximum(held, 0) & 1 == 1)
-        cost = float(np.asarray(self.weights)[7])
+        cost = float(np.asarray(self.weights)[COMPONENT.opt_out])
         return np.stack(
             [gain_of(k, self.weights) - held * k.opt_out * k.opt_out_cost * cost for k in self.kernels]
         )

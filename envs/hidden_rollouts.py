@@ -23,9 +23,8 @@ import numpy as np
 from envs.hidden import Hidden
 from envs.masks import unpack
 from envs.simulator import Simulator
-from envs.state import State
+from envs.state import COLUMN
 
-CONSENT = State._fields.index("consent")
 Z95 = 1.959964
 LEFT = 1e-4  # the weight of the first day that is not simulated
 
@@ -76,18 +75,18 @@ def rollout_values(
 def _values(hidden: Hidden, decide: Decide, customers: int, seed: int, days: int) -> Any:
     journey, rules = hidden.journey, hidden.journey.rules
     simulator = Simulator(journey, customers, seed)
-    block = np.zeros(int(rules.sizes[CONSENT]), dtype=np.int64)
+    block = np.zeros(int(rules.sizes[COLUMN.consent]), dtype=np.int64)
     block[hidden.kernels[0].consents] = np.arange(len(hidden.kernels[0].consents))
     strides, factor = np.asarray(rules.strides), 1.0
     # φ is taken at d0, not at the drawn start: the same for every policy and every customer
     values = np.full(customers, hidden.from_start(hidden.values))
     for _ in range(days):
-        living = np.flatnonzero(simulator.states[:, 0] != rules.churned)
+        living = np.flatnonzero(simulator.states[:, COLUMN.stage] != rules.churned)
         if not len(living):
             break
         states = simulator.states[living].astype(np.int64)
         seen = Seen(
-            block[states[:, CONSENT]], states @ strides, simulator.beliefs[living],
+            block[states[:, COLUMN.consent]], states @ strides, simulator.beliefs[living],
             simulator.observations[living], unpack(simulator.legal[living], len(journey.actions)),
         )  # fmt: skip
         actions = np.zeros(customers, dtype=np.int64)

@@ -25,6 +25,7 @@ from envs.masks import legal_bits, unpack
 from envs.model import Tables
 from envs.observation import write_observation
 from envs.scenario import COMPONENTS
+from envs.state import COLUMN
 from envs.state_count import kernel_states, reachable_consents, refuse_above_limit
 
 ROWS = 256  # states enumerated at a time: what they branch into stays in the cache
@@ -140,7 +141,7 @@ def build_kernel(journey: Journey, persona: int = 0) -> Kernel:
     _inbound_rows(*packed, states, channels, arrive_to, arrive_p, arriving)
     reward = np.zeros((states, actions, components))
     indptr, indices, data = _transitions(packed, bits, arriving, reward)
-    fatigue = np.arange(states) // rules.strides[2] % rules.sizes[2]
+    fatigue = np.arange(states) // rules.strides[COLUMN.fatigue] % rules.sizes[COLUMN.fatigue]
     return Kernel(
         journey=journey, tables=tables, states=states, bits=bits, indptr=indptr, indices=indices,
         data=data, reward=reward, arrive_to=arrive_to, arrive_p=arrive_p,
@@ -168,8 +169,9 @@ def start_distribution(kernel: Kernel) -> Any:
     """d0 as (M, S)."""
     journey, rules = kernel.journey, kernel.journey.rules
     out = np.zeros((len(kernel.consents), kernel.states))
-    neutral = rules.goodwill_neutral * rules.strides[3] + rules.gap_days * rules.strides[10]
-    stage_start = np.arange(rules.sizes[0]) * rules.strides[0] + neutral
+    strides = rules.strides
+    neutral = rules.goodwill_neutral * strides[COLUMN.goodwill] + rules.gap_days * strides[COLUMN.gap]
+    stage_start = np.arange(rules.sizes[COLUMN.stage]) * strides[COLUMN.stage] + neutral
     mix = np.outer(journey.start_consents[kernel.consents], journey.start_stages[:-1])
     out[:, stage_start] = mix
     return out

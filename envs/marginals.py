@@ -21,6 +21,7 @@ from envs.journey import compile_journey
 from envs.kernel import Kernel, build_kernel
 from envs.scenario import Scenario
 from envs.simulator import Simulator
+from envs.state import COLUMN
 
 BY_CHANNEL = ("response", "opt_out", "order")
 """Marginals a marketing contact: `email_response` is what a report calls the click rate."""
@@ -83,19 +84,21 @@ def count_events(kernel: Kernel, policy: Any, customers: int, days: int, seed: i
         actions = chosen_actions(kernel, policy, before)
         outcomes = simulator.step(actions).outcomes
         contacted = np.where(alive & ~service[actions], channel_of[actions], -1)
-        opened = channel_of[np.asarray(rules.open_action)[before[:, 7]]]
-        opened = np.where(before[:, 7] > 0, opened, -1)
+        opened = channel_of[np.asarray(rules.open_action)[before[:, COLUMN.open_contact]]]
+        opened = np.where(before[:, COLUMN.open_contact] > 0, opened, -1)
         answered = np.where(outcomes[:, OUT_RESPONSE] >= 0, np.where(contacted >= 0, contacted, opened), -1)
         left = np.where(outcomes[:, OUT_OPT_OUT] >= 0, contacted, -1)
         ordered = np.where(outcomes[:, OUT_PURCHASE] >= 0, contacted, -1)
         for row, hits in enumerate((contacted, answered, left, ordered)):
             tally[row] += np.bincount(hits[hits >= 0], minlength=channels)
-        request = alive & (before[:, 4] > 0)
+        request = alive & (before[:, COLUMN.inbox] > 0)
         reply, settled = request & service[actions], outcomes[:, OUT_RESOLUTION] >= 0
         first += int((reply & ~replied).sum())
         resolved += int((reply & ~replied & settled).sum())
         replied |= reply
-        gone = (simulator.states[:, 0] == rules.churned) | (np.asarray(rules.inbox_close)[before[:, 4]] == 0)
+        gone = (simulator.states[:, COLUMN.stage] == rules.churned) | (
+            np.asarray(rules.inbox_close)[before[:, COLUMN.inbox]] == 0
+        )
         over = request & (settled | gone)
         ended += int(over.sum())
         unanswered += int((over & ~replied).sum())
@@ -106,12 +109,12 @@ def count_events(kernel: Kernel, policy: Any, customers: int, days: int, seed: i
 def chosen_actions(kernel: Kernel, policy: Any, states: Any) -> Any:
     """(N,) actions of a policy (M, S) in states (N, 12); wait once churned."""
     rules = kernel.journey.rules
-    block = np.full(int(rules.sizes[5]), -1, dtype=np.int64)
+    block = np.full(int(rules.sizes[COLUMN.consent]), -1, dtype=np.int64)
     block[kernel.consents] = np.arange(len(kernel.consents))
-    alive = states[:, 0] != rules.churned
+    alive = states[:, COLUMN.stage] != rules.churned
     living = states[alive]
     actions = np.zeros(len(states), dtype=np.int64)
-    actions[alive] = policy[block[living[:, 5]], living @ np.asarray(rules.strides)]
+    actions[alive] = policy[block[living[:, COLUMN.consent]], living @ np.asarray(rules.strides)]
     return actions
 
 

@@ -13,10 +13,8 @@ import numpy as np
 from envs.compiled import compiled
 from envs.kernel import Kernel, start_distribution
 from envs.linear import bicgstab, gather_rows
-from envs.scenario import COMPONENTS
+from envs.scenario import COMPONENT, COMPONENTS
 from envs.solver import as_probabilities, consent_positions, discount_of, levels_of
-
-OPT_OUT = COMPONENTS.index("opt_out")
 
 
 def leaving(kernel: Kernel, m: int) -> Any:
@@ -75,7 +73,7 @@ def components_of(kernel: Kernel, policy: Any, visits: Any) -> Any:
         pi = as_probabilities(kernel, policy, np.array([m]))[0][used]
         share = pi * visits[m][used][:, None]
         total += np.einsum("xa,xar->r", share, kernel.reward[used])
-        total[OPT_OUT] -= float((share * leaving(kernel, m)[used] * kernel.opt_out_cost).sum())
+        total[COMPONENT.opt_out] -= float((share * leaving(kernel, m)[used] * kernel.opt_out_cost).sum())
     return total
 
 

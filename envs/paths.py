@@ -17,6 +17,7 @@ from envs.actions import Action
 from envs.advance import start_state
 from envs.branches import decode, encode
 from envs.kernel import Kernel
+from envs.state import COLUMN
 
 LINGER_DAYS = 14  # shown after arrival, along the most likely day
 MAX_DAYS = 365
@@ -30,7 +31,7 @@ def ideal_path(kernel: Kernel, values: Any, actions: Any) -> dict[str, Any]:
     journey = kernel.journey
     m = int(np.argmax(journey.start_consents[kernel.consents]))
     policy, worth = np.asarray(actions[m]), np.asarray(values[m])
-    stages = np.arange(kernel.states) // int(journey.rules.strides[0])
+    stages = np.arange(kernel.states) // int(journey.rules.strides[COLUMN.stage])
     start = _start(kernel, int(kernel.consents[m]))
     target = best_stage(kernel, worth, start)
     states, probability = most_likely_route(kernel, policy, start, stages == target)
@@ -46,8 +47,8 @@ def ideal_path(kernel: Kernel, values: Any, actions: Any) -> dict[str, Any]:
 
 def best_stage(kernel: Kernel, worth: Any, start: int) -> int:
     """The stage whose plain state (everything else as at the start) is worth most."""
-    stride = int(kernel.journey.rules.strides[0])
-    plain = np.arange(int(kernel.journey.rules.sizes[0])) * stride + start % stride
+    stride = int(kernel.journey.rules.strides[COLUMN.stage])
+    plain = np.arange(int(kernel.journey.rules.sizes[COLUMN.stage])) * stride + start % stride
     return int(np.argmax(worth[plain]))
 
 

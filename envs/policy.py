@@ -28,7 +28,7 @@ from envs.errors import BundleError, UserError
 from envs.journey import Journey, compile_journey
 from envs.sampling import sample, serving_probabilities
 from envs.scenario import Scenario
-from envs.state import State
+from envs.state import COLUMN
 from envs.state_count import reachable_consents
 
 __all__ = [
@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 _PARITY_TOLERANCE = 1e-4
-_CONSENT = State._fields.index("consent")
 
 
 class Policy(Protocol):
@@ -79,7 +78,7 @@ class NetworkPolicy:
             raise BundleError(f"not a readable network: {line}", where=where) from None
         self._where, self._names = where, journey.encoding.names
         trained = reachable_consents(journey)
-        self._known = trained[nearest_patterns(trained, int(journey.rules.sizes[_CONSENT]))]
+        self._known = trained[nearest_patterns(trained, int(journey.rules.sizes[COLUMN.consent]))]
         self._source = journey.encoding.source
         inputs = [(i.name, i.shape[-1:]) for i in self._session.get_inputs()]
         outputs = {o.name: o.shape[-1:] for o in self._session.get_outputs()}
@@ -130,7 +129,7 @@ class TablePolicy:
         self._source, self._strides = journey.encoding.source, rules.strides
         self._sizes = np.array(journey.encoding.sizes[: len(journey.encoding.levels)])
         self._churned = rules.churned
-        states = int(np.prod(np.delete(rules.sizes, _CONSENT)))
+        states = int(np.prod(np.delete(rules.sizes, COLUMN.consent)))
         actions, blocks = len(journey.actions), len(arrays["consents"])
         shapes = {
             "actions": (blocks, states),
@@ -156,7 +155,7 @@ class TablePolicy:
         )
         self._scale = float(arrays["scale"])
         self._worst = float(np.max(self._gaps)) * self._scale
-        self._block = nearest_patterns(arrays["consents"], int(rules.sizes[_CONSENT]))
+        self._block = nearest_patterns(arrays["consents"], int(rules.sizes[COLUMN.consent]))
 
     def _locate(self, observations: Any) -> tuple[Any, Any, Any]:
         """(block, state, living), each (N,), of integer observations."""

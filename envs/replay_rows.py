@@ -34,7 +34,7 @@ from envs.machine import (
     PURCHASE_TO,
 )  # fmt: skip
 from envs.simulator import store_state
-from envs.state import State
+from envs.state import COLUMN, State
 
 MOVES = ("stay", "churn", "advance", "lapse", "other")
 STAY, LEFT, ADVANCED, LAPSED, OTHER = range(5)
@@ -154,7 +154,7 @@ def _respond(m: Any, touchpoint: int, ever: bool, out: Rows, row: int, extra: in
 @compiled
 def _move(m: Any, level: int, out: Rows, row: int) -> int:
     """Which of the competing moves a logged stage is, seen from the day's first stage."""
-    stage = out.state[row, 0]
+    stage = out.state[row, COLUMN.stage]
     if level == m[CHURNED]:
         return LEFT
     if level == m[m[ADVANCE_TO] + stage]:

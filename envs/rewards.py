@@ -27,11 +27,10 @@ from envs.machine import (
     PRICE_OPT_OUT,
     PRICE_SERVICE,
 )
+from envs.scenario import COMPONENT
 from envs.state import State
 
 CLOSE = int(Kind.CLOSE)
-CONVERSION_MARGIN, RETENTION_MARGIN, CONTACT_COST, INCENTIVE_COST = 0, 1, 2, 3
-AGENT_MINUTES, GOODWILL, EFFORT, OPT_OUT_COST, CHURN = 4, 5, 6, 7, 8
 
 
 @compiled
@@ -48,30 +47,30 @@ def add_reward(
 ) -> None:
     """Add one event's reward vector to `out` (R,); `kind` may be CLOSE."""
     if kind == CONTACT:
-        out[CONTACT_COST] -= price[m[PRICE_CONTACT] + channel]
+        out[COMPONENT.contact_cost] -= price[m[PRICE_CONTACT] + channel]
         service = touchpoint >= 0 and m[m[IS_SERVICE] + touchpoint] == 1
         minutes = m[PRICE_SERVICE] if service else m[PRICE_AGENT]
-        out[AGENT_MINUTES] -= price[minutes + channel]
+        out[COMPONENT.agent_minutes] -= price[minutes + channel]
     elif kind == PURCHASE:
         if m[m[PRICE_CUSTOMER] + before.stage] == 1:
-            out[RETENTION_MARGIN] += price[m[PRICE_MARGIN]] * value
+            out[COMPONENT.retention_margin] += price[m[PRICE_MARGIN]] * value
         else:
-            out[CONVERSION_MARGIN] += price[m[PRICE_MARGIN]] * value
+            out[COMPONENT.conversion_margin] += price[m[PRICE_MARGIN]] * value
     elif kind == REDEMPTION:
         if touchpoint >= 0:
-            out[INCENTIVE_COST] -= price[m[PRICE_INCENTIVE] + touchpoint]
+            out[COMPONENT.incentive_cost] -= price[m[PRICE_INCENTIVE] + touchpoint]
     elif kind == OPT_OUT:
         if before.consent != after.consent:
-            out[OPT_OUT_COST] -= price[m[PRICE_OPT_OUT] + channel]
+            out[COMPONENT.opt_out] -= price[m[PRICE_OPT_OUT] + channel]
     elif kind == INBOUND:
-        out[AGENT_MINUTES] -= price[m[PRICE_SERVICE] + channel]
+        out[COMPONENT.agent_minutes] -= price[m[PRICE_SERVICE] + channel]
         if before.inbox > 0:
-            out[EFFORT] -= price[m[PRICE_EFFORT_REPEAT]]
+            out[COMPONENT.effort] -= price[m[PRICE_EFFORT_REPEAT]]
     elif kind == STAGE:
         if after.stage == m[CHURNED] and before.stage != m[CHURNED]:
-            out[CHURN] -= price[m[PRICE_CHURN]]
+            out[COMPONENT.churn] -= price[m[PRICE_CHURN]]
     elif kind == CLOSE:
-        out[RETENTION_MARGIN] += price[m[PRICE_DAILY_MARGIN] + before.stage]
+        out[COMPONENT.retention_margin] += price[m[PRICE_DAILY_MARGIN] + before.stage]
         if before.inbox > 0 and before.stage != m[CHURNED]:
-            out[EFFORT] -= price[m[PRICE_EFFORT_DAY]]
-    out[GOODWILL] += price[m[PRICE_GOODWILL]] * (after.goodwill - before.goodwill)
+            out[COMPONENT.effort] -= price[m[PRICE_EFFORT_DAY]]
+    out[COMPONENT.goodwill] += price[m[PRICE_GOODWILL]] * (after.goodwill - before.goodwill)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -22,18 +22,24 @@ from envs.fields import Name as Name
 from envs.fields import Rate as Rate
 from envs.fields import Strict as Strict
 
-COMPONENTS = (
-    "conversion_margin",
-    "retention_margin",
-    "contact_cost",
-    "incentive_cost",
-    "agent_minutes",
-    "goodwill",
-    "effort",
-    "opt_out",
-    "churn",
-)
-"""Reward components, in the order of every reward vector."""
+
+class Reward(NamedTuple):
+    """Money of a day by component; the order of every reward vector (design §6)."""
+
+    conversion_margin: float  # of the purchase that makes somebody a customer
+    retention_margin: float  # of later purchases; a stage's daily margin
+    contact_cost: float
+    incentive_cost: float  # of offers redeemed
+    agent_minutes: float  # of contacts, replies and requests on human channels
+    goodwill: float  # levels gained or lost (CSAT)
+    effort: float  # days a request stays open, and repeats (CES)
+    opt_out: float
+    churn: float  # the externality, once; the lost margin is in the value already
+
+
+COMPONENTS = Reward._fields
+COMPONENT = Reward(*range(len(COMPONENTS)))
+"""Positions by name: `weights[COMPONENT.opt_out]`."""
 
 
 # --- what exists -------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from envs.events import Kind
 from envs.journey import Journey
 from envs.log import ELIGIBLE_SEPARATOR, LOG_SCHEMA, LogWriter
 from envs.simulator import Simulator
+from envs.state import COLUMN
 
 DECISION_HOUR = 9
 FIRST_DAY = dt.date(2026, 1, 5)
@@ -111,12 +112,12 @@ def _simulate(journey: Journey, decide: Decider, span: Span, first: int, size: i
     simulator = Simulator(journey, size, span.seed, first)
     events = _Events()
     everybody = np.arange(first, first + size)
-    events.add(everybody, 0, 0, Kind.STAGE, outcome=simulator.states[:, 0])
+    events.add(everybody, 0, 0, Kind.STAGE, outcome=simulator.states[:, COLUMN.stage])
     for channel in range(len(journey.scenario.channels)):
-        granted = simulator.states[:, 5] >> channel & 1 == 1
+        granted = simulator.states[:, COLUMN.consent] >> channel & 1 == 1
         events.add(everybody[granted], 0, 0, Kind.OPT_IN, channel=channel)
     for day in range(span.days):
-        alive = np.flatnonzero(simulator.states[:, 0] != journey.rules.churned)
+        alive = np.flatnonzero(simulator.states[:, COLUMN.stage] != journey.rules.churned)
         if len(alive) == 0:
             break
         _one_day(journey, decide, simulator, alive, span.seed, day, events)
@@ -132,7 +133,7 @@ def _one_day(
     chances = decide(simulator.states[alive], simulator.observations[alive], legal)
     chosen, propensity = np.zeros(len(alive), np.int64), np.zeros(len(alive))
     draw(np.ascontiguousarray(chances), seed, who, np.full(len(alive), day), chosen, propensity)
-    opened = np.asarray(rules.open_action)[simulator.states[alive, 7]]
+    opened = np.asarray(rules.open_action)[simulator.states[alive, COLUMN.open_contact]]
     actions = np.zeros(len(simulator.customers), np.int64)
     actions[alive] = chosen
     result = simulator.step(actions)

@@ -21,7 +21,7 @@ from envs.masks import legal_bits
 from envs.observation import write_observation
 from envs.rng import PERSONA, START_CONSENT, START_STAGE, day_key, uniform
 from envs.scenario import COMPONENTS
-from envs.state import State
+from envs.state import COLUMN, State
 
 _WIDE: Any = np.int64  # one width, so that compiled code is specialised once
 
@@ -33,18 +33,22 @@ FEW = 16  # below, starting threads costs more than they save
 def load_state(row: Any) -> State:
     """A row of (12,) integers as a `State`."""
     return State(
-        _WIDE(row[0]), _WIDE(row[1]), _WIDE(row[2]), _WIDE(row[3]),
-        _WIDE(row[4]), _WIDE(row[5]), _WIDE(row[6]), _WIDE(row[7]),
-        _WIDE(row[8]), _WIDE(row[9]), _WIDE(row[10]), _WIDE(row[11]),
+        _WIDE(row[COLUMN.stage]), _WIDE(row[COLUMN.engagement]), _WIDE(row[COLUMN.fatigue]),
+        _WIDE(row[COLUMN.goodwill]), _WIDE(row[COLUMN.inbox]), _WIDE(row[COLUMN.consent]),
+        _WIDE(row[COLUMN.offer]), _WIDE(row[COLUMN.open_contact]), _WIDE(row[COLUMN.caps]),
+        _WIDE(row[COLUMN.idle]), _WIDE(row[COLUMN.gap]), _WIDE(row[COLUMN.day]),
     )  # fmt: skip
 
 
 @compiled
 def store_state(state: State, row: Any) -> None:
     """Write a `State` into a row of (12,) integers."""
-    row[0], row[1], row[2], row[3] = state.stage, state.engagement, state.fatigue, state.goodwill
-    row[4], row[5], row[6], row[7] = state.inbox, state.consent, state.offer, state.open_contact
-    row[8], row[9], row[10], row[11] = state.caps, state.idle, state.gap, state.day
+    row[COLUMN.stage], row[COLUMN.engagement] = state.stage, state.engagement
+    row[COLUMN.fatigue], row[COLUMN.goodwill] = state.fatigue, state.goodwill
+    row[COLUMN.inbox], row[COLUMN.consent] = state.inbox, state.consent
+    row[COLUMN.offer], row[COLUMN.open_contact] = state.offer, state.open_contact
+    row[COLUMN.caps], row[COLUMN.idle] = state.caps, state.idle
+    row[COLUMN.gap], row[COLUMN.day] = state.gap, state.day
 
 
 @compiled
@@ -211,5 +215,5 @@ class Simulator:
                 self.journey.machine, self.journey.packed[0].price, self._chances, before, actions,
                 self._outcomes, self.beliefs, self.observations,
             )  # fmt: skip
-        churned = self.states[:, 0] == self.journey.rules.churned
+        churned = self.states[:, COLUMN.stage] == self.journey.rules.churned
         return Outcomes(self._rewards, churned, self._outcomes, self._values)

@@ -20,6 +20,7 @@ from envs.compiled import compiled, parallel
 from envs.kernel import Kernel, start_distribution
 from envs.linear import arrive, bicgstab, gather_rows
 from envs.masks import unpack
+from envs.scenario import COMPONENT
 
 TOLERANCE = 1e-12  # of a linear system, relative to the largest reward / (1 − γ)
 SWEEPS = 60  # policy improvements; a handful suffice
@@ -230,7 +231,7 @@ def levels_of(kernel: Kernel) -> list[Any]:
 def model_arrays(kernel: Kernel, gain: Any, weights: Any) -> tuple[Any, ...]:
     """The arrays every compiled sweep takes, in their order."""
     rules = kernel.journey.rules
-    cost = kernel.opt_out_cost * float(np.asarray(weights)[7])
+    cost = kernel.opt_out_cost * float(np.asarray(weights)[COMPONENT.opt_out])
     return (
         kernel.indptr, kernel.indices, kernel.data, kernel.arrive_to, kernel.arrive_p, gain,
         np.ascontiguousarray(kernel.opt_out), cost, np.asarray(rules.action_channel), kernel.bits,

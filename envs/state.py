@@ -26,5 +26,8 @@ class State(NamedTuple):
     day: int  # day of the season, capped
 
 
+COLUMN = State(*range(len(State._fields)))
+"""Columns by name: `states[:, COLUMN.consent]`, `rules.sizes[COLUMN.consent]`."""
+
 KERNEL_COMPONENTS = tuple(name for name in State._fields if name != "consent")
 """All components but consent: consent only falls, so it is an outer index of the solver."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from envs.errors import ScenarioError
 from envs.journey import Journey
-from envs.state import State
+from envs.state import COLUMN, State
 
 
 def reachable_consents(journey: Journey) -> Any:
@@ -36,7 +36,7 @@ def reachable_consents(journey: Journey) -> Any:
 
 def kernel_states(journey: Journey) -> int:
     """Living states without consent: the size of the kernel."""
-    return int(journey.rules.strides[0] * journey.rules.sizes[0])
+    return int(journey.rules.strides[COLUMN.stage] * journey.rules.sizes[COLUMN.stage])
 
 
 def count_states(journey: Journey) -> int:

@@ -18,9 +18,7 @@ from envs.journey import compile_journey
 from envs.kernel import Kernel, build_kernel, legal_masks
 from envs.scenario import Scenario
 from envs.solver import q_values, solve
-from envs.state import State
-
-CAPS = State._fields.index("caps")
+from envs.state import COLUMN
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def _same_states(kernel: Kernel, free: Kernel) -> Any:
     sizes, strides = kernel.journey.rules.sizes, kernel.journey.rules.strides
     everything, out = np.arange(kernel.states), np.zeros(kernel.states, dtype=np.int64)
     for component, stride in enumerate(free.journey.rules.strides.tolist()):
-        if stride and component != CAPS:
+        if stride and component != COLUMN.caps:
             out += everything // strides[component] % sizes[component] * stride
     return out
 

@@ -6,7 +6,7 @@ Shared by every request and answer; strict, so that what is not documented is re
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,8 @@ from pydantic import (
     StrictStr,
     StringConstraints,
 )
+
+from envs.events import KINDS
 
 Mode = Literal["live", "shadow", "holdout"]
 Purpose = Literal["marketing", "service"]
@@ -37,19 +39,10 @@ Rule = Literal[
     "suppression",
     "excluded",
 ]
-EventKind = Literal[
-    "decision",
-    "contact",
-    "response",
-    "opt_out",
-    "resolution",
-    "purchase",
-    "redemption",
-    "stage",
-    "inbound",
-    "opt_in",
-    "survey",
-]
+if TYPE_CHECKING:
+    EventKind = str
+else:
+    EventKind = Literal[tuple(KINDS)]  # the one list of kinds
 
 # free of control characters (no database takes them all) and of the path's own separator
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"

@@ -16,11 +16,10 @@ from envs.masks import unpack
 from envs.relaxation import expected_rewards
 from envs.scenario import Strict
 from envs.simulator import Simulator
-from envs.state import State
+from envs.state import COLUMN
 from training.learner import Problem
 
 Count = Annotated[int, Field(ge=1)]
-CONSENT = State._fields.index("consent")
 
 
 class BanditSettings(Strict):
@@ -71,14 +70,14 @@ class _Paid:
             self._expected = expected_rewards(problem.kernel, problem.weights, nothing)
             rules = problem.journey.rules
             self._strides = np.asarray(rules.strides)
-            self._block = np.zeros(int(rules.sizes[CONSENT]), dtype=np.int64)
+            self._block = np.zeros(int(rules.sizes[COLUMN.consent]), dtype=np.int64)
             self._block[problem.kernel.consents] = np.arange(problem.blocks)
 
     def __call__(self, states: Any, actions: Any, rewards: Any) -> Any:
         """(N,) of (N, 12) states before, (N,) actions and (N, R) drawn components."""
         if self._expected is None:
             return rewards @ self._weights
-        return self._expected[self._block[states[:, CONSENT]], states @ self._strides, actions]
+        return self._expected[self._block[states[:, COLUMN.consent]], states @ self._strides, actions]
 
 
 class LinUCB:

@@ -23,6 +23,7 @@ from envs.machine import (
 )  # fmt: skip
 from envs.model import Tables
 from envs.replay_rows import ADVANCED, LAPSED, LEFT, OTHER, Rows
+from envs.state import COLUMN
 
 EVENTS = (
     "response",
@@ -114,9 +115,9 @@ def count_rows(cells: Cells, rows: Rows, group: Any, journey: Journey) -> None:
     first = np.flatnonzero((rows.primary == 1) & np.diff(rows.customer, prepend=-1).astype(bool))
     who = group[rows.customer[first]]
     first, who = first[who >= 0], who[who >= 0]
-    np.add.at(cells.stages, (who, rows.state[first, 0]), 1)
+    np.add.at(cells.stages, (who, rows.state[first, COLUMN.stage]), 1)
     for channel in range(cells.consents.shape[1]):
-        np.add.at(cells.consents[:, channel], who, rows.state[first, 5] >> channel & 1)
+        np.add.at(cells.consents[:, channel], who, rows.state[first, COLUMN.consent] >> channel & 1)
 
 
 @compiled
@@ -132,8 +133,8 @@ def _count(
         h = group[rows.customer[r]]
         if h < 0:
             continue
-        stage, engagement = np.int64(rows.state[r, 0]), np.int64(rows.state[r, 1])
-        fatigue, goodwill = np.int64(rows.state[r, 2]), np.int64(rows.state[r, 3])
+        stage, engagement = np.int64(rows.state[r, COLUMN.stage]), np.int64(rows.state[r, COLUMN.engagement])
+        fatigue, goodwill = np.int64(rows.state[r, COLUMN.fatigue]), np.int64(rows.state[r, COLUMN.goodwill])
         offer, action = np.int64(rows.offer[r]), rows.action[r]
         j, k = response_index(m, stage, engagement, offer, fatigue, goodwill)
         if rows.in_play[r] >= 0:
@@ -143,7 +144,7 @@ def _count(
             opt_out_n[h, action, fatigue] += 1
             opt_out_y[h, action, fatigue] += rows.opt_out[r]
         if rows.resolution[r] >= 0:
-            wished = m[m[INBOX_CHANNEL] + rows.state[r, 4]]
+            wished = m[m[INBOX_CHANNEL] + rows.state[r, COLUMN.inbox]]
             resolution_n[h, action, wished] += 1
             resolution_y[h, action, wished] += rows.resolution[r]
         if rows.primary[r] == 0:

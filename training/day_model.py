@@ -31,7 +31,7 @@ from envs.day import (
 )
 from envs.journey import Journey
 from envs.scenario import COMPONENTS
-from envs.state import State
+from envs.state import COLUMN, State
 from envs.state_rows import GONE, StateRows, row_of, state_of
 from training.day_terms import Terms
 from training.days import Days
@@ -110,7 +110,10 @@ class DayModel:
             odds = self.events[name]
             return np.zeros(shape) if odds is None else odds.chances(observations, action, answered, earlier)
 
-        stages, stage = int(self.journey.rules.sizes[0]) + 1, observations[:, 0].astype(np.int64)
+        stages, stage = (
+            int(self.journey.rules.sizes[COLUMN.stage]) + 1,
+            observations[:, COLUMN.stage].astype(np.int64),
+        )
         moving, left = np.zeros((*shape, 2, stages)), np.ones((*shape, 2))
         for target, sources, odds in self.moves:
             both = [odds.chances(observations, every, answered, earlier) for earlier in (no, no + 1)]

@@ -17,10 +17,9 @@ from envs.advance import contacted
 from envs.compiled import compiled
 from envs.day import NONE
 from envs.journey import Journey
-from envs.state import State
+from envs.state import COLUMN, State
 
 ORDINAL = ("engagement", "fatigue", "goodwill", "idle", "gap", "day")
-OFFER = State._fields.index("offer")
 # Ridges that the search for ridges begins with. Levels can say what their number says, and a pair what
 # its parts say, at the price of a coefficient a level: begun as loose, they would say it, and keep it.
 OWN, LEVELS, PAIR = 1.0, 10.0, 100.0
@@ -93,7 +92,7 @@ def _readings(journey: Journey) -> list[Reading]:
         if source >= 0 and State._fields[source] in ORDINAL:
             found.append(Reading(component, 0.0, levels, LEVELS))
             found.append(Reading(component, 1.0 / max(size - 1, 1), levels * 0, OWN))
-        elif source == OFFER and not np.array_equal(levels, kinds):
+        elif source == COLUMN.offer and not np.array_equal(levels, kinds):
             found.append(Reading(component, 0.0, levels, LEVELS))
             found.append(Reading(component, 0.0, kinds, OWN))
         else:
@@ -108,7 +107,7 @@ def _offers(journey: Journey, answering: bool) -> tuple[int, Any]:
     offers, so on the day of a late answer, a response to another day's contact, none is made.
     """
     source = journey.encoding.source.tolist()
-    component = source.index(OFFER) if OFFER in source else NONE
+    component = source.index(COLUMN.offer) if COLUMN.offer in source else NONE
     held = np.zeros((journey.encoding.sizes[component], len(journey.actions), 2), dtype=np.int64)
     _hold(journey.packed[0].machine, held)
     if answering:

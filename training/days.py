@@ -29,6 +29,7 @@ from envs.journey import Journey
 from envs.replay import replay
 from envs.replay_rows import ADVANCED, LAPSED, LEFT, MOVES
 from envs.simulator import Simulator
+from envs.state import COLUMN
 from envs.state_rows import StateRows
 from training.logged import read_logged
 
@@ -116,11 +117,13 @@ def _decisions(rows: Any, mine: Any, journey: Journey) -> tuple[Any, ...]:
     outcome[:, OUT_PURCHASE] = np.where(rows.purchases[kept] > 0, 1, NONE)
     held = np.isin(rows.redeemed[kept], offer[offer >= 0]) & (rows.purchases[kept] > 0)
     outcome[:, OUT_REDEMPTION] = np.where(held, rows.redeemed[kept], NONE)
-    targets = np.full((len(MOVES), int(rules.sizes[0])), NONE)
+    targets = np.full((len(MOVES), int(rules.sizes[COLUMN.stage])), NONE)
     targets[LEFT] = rules.churned
     for move, target in ((ADVANCED, tables.advance_to), (LAPSED, tables.lapse_to)):
         targets[move] = np.asarray(target)[: targets.shape[1]]
-    outcome[:, OUT_STAGE] = np.where(rows.move[kept] >= 0, targets[rows.move[kept], state[:, 0]], NONE)
+    outcome[:, OUT_STAGE] = np.where(
+        rows.move[kept] >= 0, targets[rows.move[kept], state[:, COLUMN.stage]], NONE
+    )
     outcome[:, OUT_INBOUND] = rows.inbound[kept]
     return state, action, outcome, rows.value[kept], rows.day[kept], rows.customer[kept]
 
@@ -131,7 +134,7 @@ def simulated(journey: Journey, behavior: str, customers: int, days: int, seed: 
     rows, firsts = StateRows(journey), None
     columns: list[tuple[Any, ...]] = []
     for day in range(days):
-        alive = np.flatnonzero(simulator.states[:, 0] != journey.rules.churned)
+        alive = np.flatnonzero(simulator.states[:, COLUMN.stage] != journey.rules.churned)
         at = rows.of(simulator.states[alive])
         firsts = at if firsts is None else firsts
         if day == days - 1:

@@ -19,10 +19,8 @@ from envs.errors import ScenarioError
 from envs.journey import Journey
 from envs.masks import unpack
 from envs.simulator import Simulator
-from envs.state import State
+from envs.state import COLUMN
 from training.prior import uniform_prior
-
-CONSENT = State._fields.index("consent")
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class TrainEnv(VecEnv):
         self.tick = 0
         self._next_customer = customers
         self._strides = np.asarray(journey.rules.strides)
-        self._block = np.zeros(int(journey.rules.sizes[CONSENT]), dtype=np.int64)
+        self._block = np.zeros(int(journey.rules.sizes[COLUMN.consent]), dtype=np.int64)
         self._block[rewards.consents] = np.arange(len(rewards.consents))
         self._clock = np.arange(customers) * (horizon_days if staggered else 0) // customers
         self._actions: Any = None
@@ -76,7 +74,7 @@ class TrainEnv(VecEnv):
         if self.prior is None:
             return uniform_prior(self.action_masks())
         states = self.simulator.states
-        return self.prior[self._block[states[:, CONSENT]], states @ self._strides]
+        return self.prior[self._block[states[:, COLUMN.consent]], states @ self._strides]
 
     def step_async(self, actions: Any) -> None:
         """Keep the actions for `step_wait`."""
@@ -110,7 +108,7 @@ class TrainEnv(VecEnv):
     def _paid(self, before: Any, actions: Any, outcomes: Any) -> Any:
         """(N,) float32 scaled rewards; a number that is not finite stops the run."""
         model = self.rewards
-        block, here = self._block[before[:, CONSENT]], before @ self._strides
+        block, here = self._block[before[:, COLUMN.consent]], before @ self._strides
         if model.expected is not None:
             paid = model.expected[block, here, actions]
         else:
@@ -119,7 +117,9 @@ class TrainEnv(VecEnv):
                 states = self.simulator.states
                 there = np.minimum(states @ self._strides, model.phi.shape[1] - 1)
                 # the churned stage lies beyond the table and is worth 0
-                ahead = np.where(outcomes.churned, 0.0, model.phi[self._block[states[:, CONSENT]], there])
+                ahead = np.where(
+                    outcomes.churned, 0.0, model.phi[self._block[states[:, COLUMN.consent]], there]
+                )
                 paid = paid + model.discount * ahead - model.phi[block, here]
         with np.errstate(over="ignore"):
             scaled = (paid * self.scale).astype(np.float32)

@@ -12,11 +12,11 @@ from envs.journey import compile_journey
 from envs.masks import unpack
 from envs.scenario import Cap, Opportunities, Scenario
 from envs.simulator import Simulator
-from envs.state import State
+from envs.state import COLUMN, State
 from tests.core.worlds import VARIANTS, everything, with_memory
 
 CUSTOMERS, DAYS = 400, 60
-STAGE, INBOX, CONSENT = (State._fields.index(name) for name in ("stage", "inbox", "consent"))
+STAGE, INBOX, CONSENT = COLUMN.stage, COLUMN.inbox, COLUMN.consent
 
 
 class Diary:

@@ -14,7 +14,7 @@ from envs.day import NONE, OUT_PURCHASE, OUT_REDEMPTION, OUT_RESPONSE, OUTCOMES,
 from envs.journey import Journey, compile_journey
 from envs.scenario_file import load_scenario
 from envs.simulator import Simulator
-from envs.state import State
+from envs.state import COLUMN
 from envs.state_rows import StateRows, state_of
 from training.day_model import fit_days
 from training.day_terms import Terms, fill_design
@@ -91,7 +91,7 @@ def test_what_one_number_says_is_not_said_again_by_levels_or_pairs(keen: Problem
     observations = space.describe(every_row)[0]
     state = np.repeat(np.arange(len(every_row)), 8)
     action, no = random.integers(0, len(keen.journey.actions), len(state)), np.zeros_like(state)
-    component = keen.journey.encoding.source.tolist().index(State._fields.index("fatigue"))
+    component = keen.journey.encoding.source.tolist().index(COLUMN.fatigue)
     most = keen.journey.encoding.sizes[component] - 1
     truth = 1.0 / (1.0 + np.exp(4.0 - 1.2 * observations[state, component] / most))
     trials = np.full(len(state), 300.0)
@@ -128,7 +128,7 @@ def test_a_response_is_asked_about_as_one_to_the_open_contact(young: Journey) ->
     model, space = fit_days(young, days), StateRows(young)
     rows = np.unique(days.row)
     observations = space.describe(rows)[0]
-    source = young.encoding.source.tolist().index(State._fields.index("open_contact"))
+    source = young.encoding.source.tolist().index(COLUMN.open_contact)
     response = model.chances(rows, observations).response
     odds = cast(Odds, model.events["response"])
     opened = np.asarray(young.rules.open_action)[observations[:, source].astype(np.int64)]
@@ -188,7 +188,7 @@ def test_an_offer_counts_as_held_from_the_contact_that_makes_it(early_adopter: J
     rules, space = early_adopter.rules, StateRows(early_adopter)
     makes = np.asarray(rules.offer_on_contact)[np.asarray(rules.action_touchpoint)] > 0
     makes[0] = False
-    source = early_adopter.encoding.source.tolist().index(State._fields.index("offer"))
+    source = early_adopter.encoding.source.tolist().index(COLUMN.offer)
     lived = simulated(early_adopter, "random_legal", customers=2_000, days=20, seed=4)
     rows = np.unique(lived.row)
     observations = space.describe(rows)[0]
@@ -217,11 +217,11 @@ def test_an_answer_to_another_day_s_contact_counts_by_the_offer_still_in_hand(ro
     lived = simulated(journey, "random_legal", customers=500, days=15, seed=4)
     states = np.array([state_of(journey.machine, space.states, row) for row in np.unique(lived.row)])
     states = np.repeat(states[states[:, 0] != rules.churned], 2, axis=0)
-    states[:, State._fields.index("open_contact")] = opened
-    states[:, State._fields.index("offer")] = np.arange(len(states)) % 2 * 2
+    states[:, COLUMN.open_contact] = opened
+    states[:, COLUMN.offer] = np.arange(len(states)) % 2 * 2
     rows = np.unique(space.of(states))
     observations = space.describe(rows)[0]
-    held = observations[:, journey.encoding.source.tolist().index(State._fields.index("offer"))] > 0
+    held = observations[:, journey.encoding.source.tolist().index(COLUMN.offer)] > 0
     assert held.sum() == (~held).sum() > 50
     outcome = np.full((2, len(rows), OUTCOMES), NONE, dtype=np.int8)
     outcome[1, :, OUT_RESPONSE] = rules.action_touchpoint[gift]

@@ -30,7 +30,7 @@ from envs.scenario import COMPONENTS, Scenario
 from envs.simulate_log import Span, write_simulated_log
 from envs.simulator import Simulator, load_state
 from envs.solver import q_values
-from envs.state import State
+from envs.state import COLUMN, State
 from envs.state_rows import GONE, StateRows
 from training.day_branches import branches, joined
 from training.day_model import Chances, DayModel, fit_days
@@ -58,7 +58,7 @@ class Told:
         for f, source in enumerate(self.journey.encoding.source.tolist()):
             if source < 0:
                 bit = observations[:, f].astype(np.int64) << (-1 - source)
-                levels[:, State._fields.index("consent")] += bit
+                levels[:, COLUMN.consent] += bit
             else:
                 levels[:, source] = observations[:, f]
         return [State(*row) for row in levels.tolist()]

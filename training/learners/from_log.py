@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from envs.state import COLUMN
 from envs.state_rows import StateRows
 from training.days import Days, from_log, simulated
 from training.imitation import Imitation
@@ -62,7 +63,7 @@ class Penalty:
     def __init__(self, problem: Problem, days: Days, weight: float) -> None:
         self._weight, self._usual = weight, 0.0
         stage = StateRows(problem.journey).describe(days.row)[0][:, 0].astype(np.int64)
-        shape = int(problem.journey.rules.sizes[0]), len(problem.journey.actions)
+        shape = int(problem.journey.rules.sizes[COLUMN.stage]), len(problem.journey.actions)
         often = np.bincount(stage * shape[1] + days.action, days.count, minlength=shape[0] * shape[1])
         self._often = often.reshape(shape) + 0.5  # what was never done is not ruled out, but very dear
 

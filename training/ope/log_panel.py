@@ -20,6 +20,7 @@ from envs.observation import write_observation
 from envs.replay import Plan, Replay, Starts, replay
 from envs.scenario import Scenario
 from envs.simulator import load_state
+from envs.state import COLUMN
 from training.ope.panel import Panel
 
 DETAILED = 12  # components of at most so many levels are regressed one by one
@@ -163,7 +164,7 @@ def observe(journey: Journey, states: Any) -> tuple[Any, Any]:
 def _cells(journey: Journey, states: Any, clusters: Any) -> Any:
     """(N, T) number of (cluster, state): what marginal weights are averaged over."""
     sizes = np.array([*journey.rules.sizes, int(clusters.max()) + 1], dtype=np.int64)
-    sizes[0] += 1  # the churned stage
+    sizes[COLUMN.stage] += 1  # the churned stage
     columns = [states[:, :, c] for c in range(states.shape[2])]
     columns.append(np.broadcast_to(clusters[:, None], states.shape[:2]))
     code = np.zeros(states.shape[:2], dtype=np.int64)
