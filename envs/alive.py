@@ -18,10 +18,10 @@ from rich.table import Table
 
 from envs.baselines import best_single_action, business_rules, levels, myopic, service_only
 from envs.errors import ScenarioError
+from envs.evaluation import occupancy
 from envs.journey import compile_journey
 from envs.kernel import Kernel, build_kernel
 from envs.marginals import Marginal, count_events, marginals
-from envs.occupancy import occupancy
 from envs.references import References, start_value
 from envs.scenario import Scenario
 from envs.solver import Solution, solve

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from envs.evaluation import policy_values
 from envs.kernel import Kernel, legal_masks, start_distribution
 from envs.scenario import BusinessRule
-from envs.solver import policy_values, q_values
 from envs.state import COLUMN
+from envs.sweeps import q_values
 
 
 def levels(kernel: Kernel, component: str) -> Any:

@@ -26,7 +26,7 @@ import numpy as np
 from envs.compiled import compiled, parallel
 from envs.hidden import Hidden
 from envs.hidden_branches import event_branches
-from envs.solver import consent_positions, levels_of
+from envs.sweeps import consent_positions, levels_of
 
 HELD, LEAVES = 1, 2  # whether a branch's belief also learns from an opt-out: 0 not at all
 

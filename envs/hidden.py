@@ -19,11 +19,13 @@ import numpy as np
 
 from envs.baselines import service_only
 from envs.errors import ScenarioError
+from envs.evaluation import policy_values
 from envs.journey import Journey
 from envs.kernel import Kernel, build_kernel, start_distribution
 from envs.model import Tables
 from envs.scenario import COMPONENT
-from envs.solver import Solution, discount_of, gain_of, policy_values, q_values, solve
+from envs.solver import Solution, solve
+from envs.sweeps import discount_of, gain_of, q_values
 
 _BY_SHARE = (
     "response", "opt_out", "resolution", "purchase", "churn", "advance", "lapse", "inbound",

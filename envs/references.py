@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from envs.baselines import baselines
+from envs.evaluation import policy_values
 from envs.kernel import Kernel, start_distribution
-from envs.solver import Solution, policy_values
+from envs.solver import Solution
 
 NEGLIGIBLE = 0.01  # V* − J0 below this share of |V*|: a ratio would mean nothing
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from envs.evaluation import policy_values
 from envs.kernel import Kernel
-from envs.solver import policy_values, q_values, solve
+from envs.solver import solve
+from envs.sweeps import q_values
 
 
 def relaxed_kernel(kernel: Kernel) -> Kernel:

@@ -23,22 +23,22 @@ from envs.fields import Rate as Rate
 from envs.fields import Strict as Strict
 
 
-class Reward(NamedTuple):
-    """Money of a day by component; the order of every reward vector (design §6)."""
+class Component(NamedTuple):
+    """Where each component stands in every reward vector; money of a day (design §6)."""
 
-    conversion_margin: float  # of the purchase that makes somebody a customer
-    retention_margin: float  # of later purchases; a stage's daily margin
-    contact_cost: float
-    incentive_cost: float  # of offers redeemed
-    agent_minutes: float  # of contacts, replies and requests on human channels
-    goodwill: float  # levels gained or lost (CSAT)
-    effort: float  # days a request stays open, and repeats (CES)
-    opt_out: float
-    churn: float  # the externality, once; the lost margin is in the value already
+    conversion_margin: int  # of the purchase that makes somebody a customer
+    retention_margin: int  # of later purchases; a stage's daily margin
+    contact_cost: int
+    incentive_cost: int  # of offers redeemed
+    agent_minutes: int  # of contacts, replies and requests on human channels
+    goodwill: int  # levels gained or lost (CSAT)
+    effort: int  # days a request stays open, and repeats (CES)
+    opt_out: int
+    churn: int  # the externality, once; the lost margin is in the value already
 
 
-COMPONENTS = Reward._fields
-COMPONENT = Reward(*range(len(COMPONENTS)))
+COMPONENTS = Component._fields
+COMPONENT = Component(*range(len(COMPONENTS)))
 """Positions by name: `weights[COMPONENT.opt_out]`."""
 
 

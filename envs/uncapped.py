@@ -17,8 +17,9 @@ from envs.baselines import levels
 from envs.journey import compile_journey
 from envs.kernel import Kernel, build_kernel, legal_masks
 from envs.scenario import Scenario
-from envs.solver import q_values, solve
+from envs.solver import solve
 from envs.state import COLUMN
+from envs.sweeps import q_values
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from envs.hidden import Hidden
+from envs.state import COLUMN
 from training.prior import ILLEGAL
-from training.train_env import CONSENT, RewardModel, TrainEnv
+from training.train_env import RewardModel, TrainEnv
 
 Plan = Literal["mean", "qmdp"]
 
@@ -65,7 +66,7 @@ class BeliefEnv(TrainEnv):
     def prior_logits(self) -> Any:
         """(N, A) float32 logits of the baseline at today's beliefs."""
         states = self.simulator.states
-        block, here = self._block[states[:, CONSENT]], states @ self._strides
+        block, here = self._block[states[:, COLUMN.consent]], states @ self._strides
         return self._base.prior(self.simulator.beliefs, block, here)
 
     def step_async(self, actions: Any) -> None:
@@ -74,6 +75,6 @@ class BeliefEnv(TrainEnv):
         self._believed = self.simulator.beliefs.copy()
 
     def _paid(self, before: Any, actions: Any, outcomes: Any) -> Any:
-        block, here = self._block[before[:, CONSENT]], before @ self._strides
+        block, here = self._block[before[:, COLUMN.consent]], before @ self._strides
         gained = self._base.gains[:, block, here, actions]  # (P, N)
         return (self.scale * np.einsum("np,pn->n", self._believed, gained)).astype(np.float32)

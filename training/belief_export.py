@@ -22,11 +22,11 @@ from envs.consents import nearest_patterns
 from envs.hidden import Hidden
 from envs.kernel import state_observations
 from envs.policy import Policy
+from envs.state import COLUMN
 from training.belief_env import Baseline
 from training.belief_ppo import Corrected
 from training.network import graph_to_onnx
 from training.prior import ILLEGAL
-from training.train_env import CONSENT
 
 PARITY_ROWS = 32
 _DEEPEST = 60.0  # of a logarithm: no action underflows to 0 in float32
@@ -53,7 +53,7 @@ class BeliefGraph(nn.Module):
         strides = np.where(source < 0, 0, np.asarray(rules.strides)[np.maximum(source, 0)])
         self.register_buffer("consent", torch.from_numpy(consent.astype(np.int64)))
         self.register_buffer("strides", torch.from_numpy(strides.astype(np.int64)))
-        blocks = nearest_patterns(kernel.consents, int(rules.sizes[CONSENT]))
+        blocks = nearest_patterns(kernel.consents, int(rules.sizes[COLUMN.consent]))
         self.register_buffer("blocks", torch.from_numpy(blocks))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:

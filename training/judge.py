@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 import envs.references
+from envs.evaluation import evaluate_policy, policy_values
 from envs.policy import Policy, serving_probabilities
 from envs.references import References, start_value
 from envs.scenario import COMPONENTS
-from envs.solver import evaluate_policy, policy_values, q_values
+from envs.sweeps import q_values
 from training.bandit import linear_bandit
 from training.learner import Problem
 

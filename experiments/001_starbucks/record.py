@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from envs.horizon import evaluate_horizon
+from envs.evaluation import evaluate_horizon
 from envs.kernel import build_kernel, legal_masks, state_observations
 from envs.output import to_json
 from envs.policy import Bundle, load_bundle

@@ -17,9 +17,9 @@ import matplotlib as mpl
 import numpy as np
 
 from envs.baselines import service_only
+from envs.evaluation import occupancy
 from envs.journey import compile_journey
 from envs.kernel import Kernel, build_kernel
-from envs.occupancy import occupancy
 from envs.references import start_value
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario

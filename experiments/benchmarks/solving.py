@@ -23,7 +23,8 @@ from envs.kernel import Kernel, build_kernel
 from envs.output import table
 from envs.scenario import Scenario
 from envs.scenario_file import load_scenario
-from envs.solver import gain_of, solve
+from envs.solver import solve
+from envs.sweeps import gain_of
 from experiments.benchmarks.wide import wide_scenario
 
 SHIPPED = ("omnichannel_retail", "subscription_telecom", "retail_bank")

@@ -45,7 +45,8 @@ def test_ppo_is_above_the_best_simple_baseline_with_its_whole_interval(claim: Cl
 def test_a_cluster_trained_again_gives_its_row_again(run: str) -> None:
     key = only("tiny", "keen", run, 0)
     again = run_cell(CELLS[key])
-    assert again.value == pytest.approx(ROWS[key].value, rel=1e-9)
+    # another processor adds float32 in another order; another learner is off by far more
+    assert again.value == pytest.approx(ROWS[key].value, rel=1e-4)
 
 
 def test_a_planned_cluster_is_the_optimum_to_the_last_digit_that_counts() -> None:

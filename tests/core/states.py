@@ -11,9 +11,9 @@ from envs.branches import decode, encode
 from envs.journey import Journey
 from envs.kernel import Kernel
 from envs.masks import legal_bits, unpack
-from envs.solver import consent_positions
 from envs.state import State
 from envs.state_count import kernel_states
+from envs.sweeps import consent_positions
 
 _decode: Any = decode.py_func
 _encode: Any = encode.py_func

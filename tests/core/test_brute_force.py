@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from envs.baselines import baselines, random_legal, service_only
-from envs.horizon import evaluate_horizon, solve_horizon
+from envs.evaluation import evaluate_horizon, evaluate_policy, occupancy, solve_horizon
 from envs.kernel import Kernel, legal_masks, start_distribution
-from envs.occupancy import occupancy
 from envs.references import references
-from envs.solver import Solution, evaluate_policy, q_values, solve
+from envs.solver import Solution, solve
+from envs.sweeps import q_values
 from tests.core.brute_force import Written, write_out
 
 EXACT = 1e-8  # money; values are of the order of 1 to 10

@@ -10,12 +10,20 @@ import pytest
 
 from envs.baselines import baselines, myopic, random_legal, service_only
 from envs.behavior import Behavior
-from envs.horizon import evaluate_horizon, solve_horizon
+from envs.evaluation import (
+    action_occupancy,
+    components_of,
+    evaluate_horizon,
+    evaluate_policy,
+    occupancy,
+    policy_values,
+    solve_horizon,
+)
 from envs.journey import compile_journey
 from envs.kernel import Kernel, build_kernel, legal_masks, start_distribution
-from envs.occupancy import action_occupancy, components_of, occupancy
 from envs.scenario import COMPONENTS, Scenario
-from envs.solver import Solution, evaluate_policy, policy_values, q_values, solve
+from envs.solver import Solution, solve
+from envs.sweeps import q_values
 
 KernelOf = Callable[[str], Kernel]
 SLACK = 1e-7  # money: twice the solver's bound and rounding of values up to a few hundred

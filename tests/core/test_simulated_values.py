@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from envs.baselines import random_legal
-from envs.horizon import evaluate_horizon
+from envs.evaluation import evaluate_horizon, evaluate_policy
 from envs.journey import Journey
 from envs.kernel import Kernel
 from envs.masks import unpack
 from envs.simulator import Simulator
-from envs.solver import Solution, evaluate_policy, q_values, solve
+from envs.solver import Solution, solve
+from envs.sweeps import q_values
 
 KernelOf = Callable[[str], Kernel]
 

@@ -12,7 +12,7 @@ import pytest
 from envs.baselines import baselines, business_rules, service_only
 from envs.deciders import deciders
 from envs.errors import GateError
-from envs.horizon import evaluate_horizon
+from envs.evaluation import evaluate_horizon
 from envs.journey import compile_journey
 from envs.kernel import build_kernel
 from envs.log import read_log, write_log

@@ -14,17 +14,18 @@ import pytest
 from fastapi.testclient import TestClient
 
 from envs.deciders import Decider, deciders
+from envs.evaluation import occupancy
 from envs.journey import Journey, compile_journey
 from envs.kernel import Kernel, build_kernel
 from envs.log import events_of, read_log
-from envs.occupancy import occupancy
 from envs.policy import load_bundle
 from envs.references import start_value
 from envs.scenario import Assignment, Scenario
 from envs.scenario_file import load_scenario
 from envs.simulate_log import Span, write_simulated_log
 from envs.solve_verb import solve_cluster
-from envs.solver import Solution, check_legal, solve
+from envs.solver import Solution, solve
+from envs.sweeps import check_legal
 from envs.uncapped import Uncapped, at_cap, uncapped, without_caps
 from serving.app import create_app
 from serving.settings import Settings

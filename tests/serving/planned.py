@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from envs.evaluation import evaluate_policy
 from envs.journey import compile_journey
 from envs.kernel import Kernel, build_kernel, state_observations
 from envs.paths import ideal_path
 from envs.policy import ClusterEntry, Manifest, Parity, TablePolicy, write_bundle
 from envs.scenario import Scenario
-from envs.solver import Solution, evaluate_policy, q_values, solve
+from envs.solver import Solution, solve
+from envs.sweeps import q_values
 
 
 def write_planned_bundle(

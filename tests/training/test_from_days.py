@@ -15,8 +15,8 @@ import training.learner
 import training.learners.ppo as ppo_module
 from envs.day import OUT_INBOUND, ask, play_day
 from envs.errors import Interrupted
-from envs.solver import q_values
 from envs.state_rows import GONE, state_of
+from envs.sweeps import q_values
 from training.checkpoint import Checkpoint, Identity, Unsaved
 from training.day_sampler import CHUNK_DAYS, DaySampler
 from training.days import Days

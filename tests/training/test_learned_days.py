@@ -29,9 +29,9 @@ from envs.journey import Journey, compile_journey
 from envs.scenario import COMPONENTS, Scenario
 from envs.simulate_log import Span, write_simulated_log
 from envs.simulator import Simulator, load_state
-from envs.solver import q_values
 from envs.state import COLUMN, State
 from envs.state_rows import GONE, StateRows
+from envs.sweeps import q_values
 from training.day_branches import branches, joined
 from training.day_model import Chances, DayModel, fit_days
 from training.days import Days, from_log, simulated

@@ -9,7 +9,7 @@ from envs.errors import ScenarioError
 from envs.journey import compile_journey
 from envs.relaxation import potential, relaxed_kernel
 from envs.scenario import Scenario
-from envs.solver import q_values
+from envs.sweeps import q_values
 from training.learner import Problem
 from training.learners.ppo import Settings, reward_model, shaping_potential
 from training.train_env import TrainEnv

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from envs.solver import policy_values
+from envs.evaluation import policy_values
 from training.bandit import BanditSettings, linear_bandit
 from training.learner import Learned, Point, Problem, Report, Table
 

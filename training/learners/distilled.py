@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from envs.occupancy import occupancy
-from envs.solver import q_values
+from envs.evaluation import occupancy
+from envs.sweeps import q_values
 from training.imitation import Imitation, imitate
 from training.learner import Learned, Problem, Report
 from training.network import PolicyNetwork

@@ -20,9 +20,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
+from envs.evaluation import policy_values
 from envs.relaxation import expected_rewards, greedy_policy, potential
 from envs.scenario import Strict
-from envs.solver import policy_values
 from training.judge import value_of
 from training.learner import Learned, Point, Problem, Report, Table
 from training.masked_ppo import CutPPO, OneHotFeatures, PriorPolicy
