@@ -12,10 +12,10 @@ help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.train  ## train, judge and serve omnichannel_retail, end to end
-	$(BIN)/python -m training.demo
+	$(BIN)/python -m experiments.support.demo
 
 starbucks: .venv/.train  ## the real log, from raw files to a served decision (JOURNEY_DATA)
-	$(BIN)/python -m training.starbucks
+	$(BIN)/python -m experiments.support.starbucks
 
 test: .venv/.dev  ## every test that needs Python only, on two cores
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
@@ -27,7 +27,7 @@ test-services: .venv/.dev  ## the tests that need a database server (Debian: pos
 proof: .venv/.dev  ## the long statistical studies, resumable, one row a finished cell
 	for record in 003_recovery 004_ablations 005_personas 006_other_learners 009_caps 010_pooled 011_samples; do \
 		$(BIN)/python experiments/$$record/run.py || exit 1; done
-	$(BIN)/python -m training.proof  # last: it says so where a claim does not hold
+	$(BIN)/python -m experiments.proof.run  # last: it says so where a claim does not hold
 
 bench: .venv/.dev  ## the benchmarks, each one table with its peers
 	for table in simulation solving fit learning; do $(BIN)/python -m experiments.benchmarks.$$table || exit 1; done

@@ -12,6 +12,6 @@ ENVIRONMENT = "journey/CustomerJourney-v0"
 if ENVIRONMENT not in gymnasium.registry:
     gymnasium.register(
         id=ENVIRONMENT,
-        entry_point="envs.gym_env:CustomerJourneyEnv",
-        vector_entry_point="envs.vector_env:CustomerJourneyVectorEnv",
+        entry_point="envs.simulate.gym_env:CustomerJourneyEnv",
+        vector_entry_point="envs.simulate.vector_env:CustomerJourneyVectorEnv",
     )

@@ -10,14 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from envs.assignment import assign_cluster
-from envs.description import describe
 from envs.errors import UserError
-from envs.events import Event
-from envs.fold import order
-from serving import decision_log, ledger
-from serving.clock import now, to_us
-from serving.customer_contract import (
+from envs.scenario.assignment import assign_cluster
+from envs.scenario.events import Event
+from envs.timeline.customer import order
+from envs.timeline.description import describe
+from serving.contract.customers import (
     Consent,
     CustomerExport,
     CustomerState,
@@ -25,11 +23,13 @@ from serving.customer_contract import (
     TimelineEvent,
     TimelinePage,
 )
-from serving.policies import Held
-from serving.problems import NotFoundError
-from serving.standing import at, readable
-from serving.store import Store
-from serving.tables import assignments, events
+from serving.decide.policies import Held
+from serving.decide.standing import at, readable
+from serving.errors import NotFoundError
+from serving.store import decision_log, ledger
+from serving.store.clock import now, to_us
+from serving.store.store import Store
+from serving.store.tables import assignments, events
 
 
 def timeline(connection: Connection, customer_id: str, cursor: str | None, limit: int) -> TimelinePage:

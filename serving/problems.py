@@ -24,23 +24,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from envs.errors import JourneyError, UserError
-from serving.store import StoreClosedError
+from serving.errors import ConflictError, NotFoundError
+from serving.store.store import StoreClosedError
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 50
 _log = logging.getLogger("journey.serving")
-
-
-class NotFoundError(UserError):
-    """What the path names does not exist here."""
-
-
-class ConflictError(UserError):
-    """The request contradicts what is already on record."""
-
-
-class KeyReusedError(UserError):
-    """An Idempotency-Key came a second time with another request."""
 
 
 class InvalidError(UserError):

@@ -13,16 +13,16 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from envs.errors import JourneyError
-from envs.events import Event
-from serving import decision_log, ledger
-from serving.activation import settle
-from serving.clock import to_us
-from serving.decision_log import RESERVED
-from serving.event_contract import EventAnswer, EventsAnswer, Incoming
-from serving.intake import Arrival, understand
-from serving.policies import Held
+from envs.scenario.events import Event
+from serving.contract.events import EventAnswer, EventsAnswer, Incoming
+from serving.contract.intake import Arrival, understand
+from serving.decide.activation import settle
+from serving.decide.policies import Held
 from serving.problems import InvalidError, ProblemItem
-from serving.store import Store
+from serving.store import decision_log, ledger
+from serving.store.clock import to_us
+from serving.store.decision_log import RESERVED
+from serving.store.store import Store
 
 Status = Literal["accepted", "duplicate", "ignored", "suppressed"]
 

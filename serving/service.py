@@ -13,13 +13,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, text
 
-from envs.policy import Bundle
-from serving import activation, customers, decision_log, idempotency, ledger, receiving
-from serving.chance import fresh_secret
-from serving.clock import now, to_us
-from serving.customer_contract import Consent, CustomerExport, CustomerState, Erased, TimelinePage
-from serving.deciding import Decider
-from serving.decision_contract import (
+from envs.policy.policy import Bundle
+from serving import customers, receiving
+from serving.contract.customers import Consent, CustomerExport, CustomerState, Erased, TimelinePage
+from serving.contract.decisions import (
     Activation,
     ActivationRequest,
     BatchAnswer,
@@ -29,14 +26,20 @@ from serving.decision_contract import (
     LoggedDecision,
     Replay,
 )
-from serving.event_contract import EventsAnswer, Incoming
-from serving.idempotency import Reply
+from serving.contract.events import EventsAnswer, Incoming
+from serving.contract.policies import ClusterPath, HeldCluster, HeldPolicies, HeldPolicy
+from serving.decide import activation
+from serving.decide.decider import Decider
+from serving.decide.draws import fresh_secret
+from serving.decide.policies import Held, Policies
+from serving.errors import NotFoundError
 from serving.metrics import Metrics
-from serving.policies import Held, Policies
-from serving.policy_contract import ClusterPath, HeldCluster, HeldPolicies, HeldPolicy
-from serving.problems import NotFoundError, of_error, of_validation
+from serving.problems import of_error, of_validation
 from serving.settings import Settings
-from serving.store import Store
+from serving.store import decision_log, idempotency, ledger
+from serving.store.clock import now, to_us
+from serving.store.idempotency import Reply
+from serving.store.store import Store
 
 T = TypeVar("T")
 

@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from envs.cli.output import emit, table
 from envs.errors import UserError
-from envs.output import emit, table
-from envs.policy import load_bundle
-from serving.clock import now
-from serving.exporting import write_exported_log
-from serving.policies import Held
-from serving.scoring import read_customers, read_events, score_customers, write_steps
+from envs.policy.policy import load_bundle
+from serving.decide.policies import Held
+from serving.decide.scoring import read_customers, read_events, score_customers, write_steps
 from serving.settings import Settings
-from serving.store import reading
+from serving.store.clock import now
+from serving.store.exporting import write_exported_log
+from serving.store.store import reading
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -39,7 +39,7 @@ def serve(
     """Answer decisions over HTTP until interrupted."""
     import uvicorn  # neither scoring nor help needs a web server
 
-    from serving.app import create_app
+    from serving.http.app import create_app
 
     given = {"store": store, "mode": mode, "holdout_share": holdout, "seed": seed}
     settings = _settings({name: value for name, value in given.items() if value is not None})

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
+from envs.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from envs.baselines import service_only
-from envs.hidden import refuse_hidden
-from envs.journey import Journey
-from envs.kernel import Kernel, build_kernel, legal_masks, state_observations
-from envs.scenario import Strict
-from envs.solver import Solution, solve
+from envs.journey.journey import Journey, refuse_hidden
+from envs.scenario.schema import Strict
+from envs.solve.baselines import service_only
+from envs.solve.kernel import Kernel, build_kernel, legal_masks, state_observations
+from envs.solve.references import start_value
+from envs.solve.solver import Solution, solve
 from training.network import PolicyNetwork
 
 
@@ -67,6 +67,10 @@ class Problem:
     def legal(self) -> Any:
         """(M·S, A) booleans in the same order."""
         return np.concatenate([legal_masks(self.kernel, m) for m in range(self.blocks)])
+
+    def value_of(self, policy: Any) -> float:
+        """Exact value from d0 of (M, S) actions or (M, S, A) probabilities."""
+        return start_value(self.kernel, policy, self.weights)
 
     @property
     def blocks(self) -> int:

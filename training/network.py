@@ -1,7 +1,7 @@
 """The served network: one-hot first layer, a policy trunk and a value trunk, as one ONNX graph.
 
 Knows shapes and export only. What the weights should be is the learners' business; masks are
-applied outside the graph, from the one implementation in `envs/masks.py`.
+applied outside the graph, from the one implementation in `envs/day/masks.py`.
 """
 
 from __future__ import annotations

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-import training.learners
-from envs.document import Document, did_you_mean, read_document
 from envs.errors import ConfigError
-from envs.scenario import Name, Strict
-from envs.schema_errors import validated
+from envs.files.document import Document, did_you_mean, read_document
+from envs.files.schema_errors import validated
+from envs.scenario.schema import Name, Strict
 
 # YAML reads an unquoted off as false
 Tracking = Annotated[str, BeforeValidator(lambda given: "off" if given is False else given)]
@@ -38,7 +37,7 @@ class RunConfig(Strict):
     tracking: Tracking = "sqlite:///mlruns.db"  # an MLflow tracking URI, or `off`
     experiment: str = "journey"
     workers: Annotated[int, Field(ge=1, le=64)] = 2  # jobs at a time, one thread each
-    engine: Name = "process"  # a module of training.engines
+    engine: Name = "process"  # a module of training.runs.engines
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = 30.0  # between checkpoints of a cluster
     exploration: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
     max_regret: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01  # share of V* − J0
@@ -51,8 +50,9 @@ class RunConfig(Strict):
 
 
 def learner_names() -> list[str]:
-    """Every learner there is: one module each in `training.learners`."""
-    return sorted(module.name for module in pkgutil.iter_modules(training.learners.__path__))
+    """Every learner there is: one module each in `training.learners`, found and not imported."""
+    learners = importlib.import_module("training.learners")
+    return sorted(module.name for module in pkgutil.iter_modules(learners.__path__))
 
 
 def load_run(path: str | Path, **overrides: Any) -> RunConfig:

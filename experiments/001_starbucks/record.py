@@ -13,12 +13,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from envs.evaluation import evaluate_horizon
-from envs.kernel import build_kernel, legal_masks, state_observations
-from envs.output import to_json
-from envs.policy import Bundle, load_bundle
-from training.data import STARBUCKS_FILES, starbucks_file
-from training.starbucks import half_of
+from envs.cli.output import to_json
+from envs.policy.policy import Bundle, load_bundle
+from envs.solve.evaluation import evaluate_horizon
+from envs.solve.kernel import build_kernel, legal_masks, state_observations
+from experiments.support.data import STARBUCKS_FILES, starbucks_file
+from experiments.support.starbucks import half_of
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

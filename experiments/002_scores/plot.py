@@ -9,8 +9,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from training.proof_claims import Claim, claims
-from training.proof_rows import read_rows
+from experiments.proof.claims import Claim, claims
+from experiments.proof.rows import read_rows
 
 mpl.use("Agg")
 FLOOR = 1e-8  # smaller gaps are drawn here

@@ -16,14 +16,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from envs.deciders import deciders
-from envs.journey import compile_journey
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from envs.simulate_log import Span, write_simulated_log
-from training.fit import FitResult, fit_log
-from training.mapping import LoadedMapping, Mapping
-from training.recovery import probability_errors, recovery
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
+from envs.simulate.log import Span, write_simulated_log
+from envs.simulate.logging_policy import deciders
+from experiments.support.recovery import probability_errors, recovery
+from training.fit.fit import FitResult, fit_log
+from training.logs.mapping import LoadedMapping, Mapping
 
 HERE = Path(__file__).resolve().parent
 SCENARIOS = HERE.parents[1] / "configs" / "scenarios"

@@ -17,12 +17,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from envs.journey import compile_journey
-from envs.references import References
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.solve.references import References
 from training.checkpoint import Unsaved
-from training.interval import interquartile_mean, paired_difference
-from training.judge import references, value_of
+from training.judging.judge import references
+from training.judging.seeds import interquartile_mean, paired_difference
 from training.learner import Problem, Table
 from training.learners import ppo
 from training.threads import single_threaded
@@ -82,7 +82,7 @@ def run_cell(problem: Problem, settings: ppo.Settings, known: References) -> tup
     learned = ppo.learn(problem, settings, Unsaved())
     seconds = time.process_time() - began
     if isinstance(learned.policy, Table):
-        value = value_of(problem, learned.policy.actions)
+        value = problem.value_of(learned.policy.actions)
     else:
         value = ppo.greedy_value(problem, learned.policy)
     return str(learned.samples), f"{known.score(value):.6f}", f"{seconds:.1f}"
@@ -119,7 +119,7 @@ def draw(rows: list[dict[str, str]], known: References) -> None:
     problem = Problem(compile_journey(load_scenario(SCENARIO), CLUSTER), "lifetime_value", 0)
     phi = ppo.shaping_potential(problem, ppo.Settings())
     greedy = ppo.greedy_policy(problem.kernel, problem.weights, phi)
-    potential = known.score(value_of(problem, greedy))
+    potential = known.score(problem.value_of(greedy))
     figure, axes = plt.subplots(figsize=(8.0, 4.6), layout="constrained")
     names = [name for name in reversed(VARIANTS) if scores(rows, name)]
     for place, name in enumerate(names):

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from envs.belief_grid import grid_bounds
-from envs.hidden import Hidden
-from envs.hidden_rollouts import Interval, Seen, mean_ahead, qmdp
-from envs.journey import compile_journey
-from envs.kernel import start_distribution
-from envs.masks import unpack
-from envs.scenario_file import load_scenario
-from envs.simulator import Simulator
-from training.hidden_judge import PLANNERS, HiddenJudge
+from envs.day.masks import unpack
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.personas.bounds import grid_bounds
+from envs.personas.models import Hidden
+from envs.personas.rollouts import Interval, Seen, mean_ahead, qmdp
+from envs.simulate.simulator import Simulator
+from envs.solve.kernel import start_distribution
+from training.personas.judge import PLANNERS, HiddenJudge
 
 HERE = Path(__file__).resolve().parent
 SCENARIO = HERE.parents[1] / "configs" / "scenarios" / "personas.yaml"
@@ -89,8 +89,8 @@ def _bounds(hidden: Hidden) -> Any:
 
 
 def _learned(judge: HiddenJudge, samples: int, seed: int) -> Row:
-    from training.belief_ppo import BeliefSettings, learn
     from training.checkpoint import Unsaved
+    from training.personas.ppo import BeliefSettings, learn
 
     hidden = judge.hidden
     policy = learn(hidden, BeliefSettings(samples=samples), seed, Unsaved())

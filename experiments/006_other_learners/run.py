@@ -23,13 +23,13 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from envs.gym_env import CustomerJourneyEnv
-from envs.journey import compile_journey
-from envs.references import References
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
+from envs.simulate.gym_env import CustomerJourneyEnv
+from envs.solve.references import References
 from training.checkpoint import Unsaved
-from training.judge import bounds, value_of
+from training.judging.judge import bounds
 from training.learner import Problem, Table
 from training.learners.ppo import greedy_value
 from training.run_config import RunConfig, learner_module, load_run, settings_of
@@ -125,7 +125,7 @@ def ours(problem: Problem, learner: str) -> tuple[float, int]:
     config = config_of(learner, problem.journey.scenario.name, problem.seed)
     learned = learner_module(learner).learn(problem, settings_of(config), Unsaved())
     if isinstance(learned.policy, Table):
-        return value_of(problem, learned.policy.actions), learned.samples
+        return problem.value_of(learned.policy.actions), learned.samples
     return greedy_value(problem, learned.policy), learned.samples
 
 
@@ -140,7 +140,7 @@ def library(problem: Problem, algorithm: Any) -> tuple[float, int]:
         for low in range(0, problem.states, 50_000)
     ])  # fmt: skip
     chosen = np.where(problem.legal[np.arange(problem.states), chosen], chosen, 0).astype(np.int8)
-    return value_of(problem, chosen.reshape(problem.blocks, -1)), int(model.num_timesteps)
+    return problem.value_of(chosen.reshape(problem.blocks, -1)), int(model.num_timesteps)
 
 
 def greedy(model: Any, observations: Any, legal: Any) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from envs.errors import Interrupted
-from envs.journey import compile_journey
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
 from training.checkpoint import Checkpoint, Identity
 from training.learner import Learned, Problem, Table
 from training.learners import ppo

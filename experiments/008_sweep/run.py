@@ -10,12 +10,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from envs.scenario_file import load_scenario
-from training.cluster_run import Job, train_cluster
-from training.interval import interquartile_mean, paired_difference
+from envs.files.scenario_file import load_scenario
+from training.judging.seeds import interquartile_mean, paired_difference
 from training.run_config import RunConfig, load_run
-from training.sweep import run
-from training.sweep_config import load_sweep
+from training.runs.cluster_run import Job, train_cluster
+from training.sweeps.config import load_sweep
+from training.sweeps.sweep import run
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

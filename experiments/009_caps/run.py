@@ -16,15 +16,15 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from envs.baselines import service_only
-from envs.evaluation import occupancy
-from envs.journey import compile_journey
-from envs.kernel import Kernel, build_kernel
-from envs.references import start_value
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from envs.solver import solve
-from envs.uncapped import at_cap, uncapped
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
+from envs.solve.baselines import service_only
+from envs.solve.evaluation import occupancy
+from envs.solve.kernel import Kernel, build_kernel
+from envs.solve.references import start_value
+from envs.solve.solver import solve
+from envs.solve.uncapped import at_cap, uncapped
 
 mpl.use("Agg")
 HERE = Path(__file__).resolve().parent

@@ -23,11 +23,11 @@ from typing import Any
 import matplotlib as mpl
 import torch
 
-from envs.journey import compile_journey
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
 from training.checkpoint import Unsaved
-from training.judge import bounds, value_of
+from training.judging.judge import bounds
 from training.learner import Learned, Problem
 from training.learners.pooled import (
     Settings,
@@ -123,7 +123,7 @@ def row_of(arm: str, problem: Problem, learned: Learned) -> dict[str, Any]:
 
 def exact(problem: Problem, actions: Any) -> str:
     """The exact score of (M, S) actions."""
-    return f"{bounds(problem).score(value_of(problem, actions)):.6f}"
+    return f"{bounds(problem).score(problem.value_of(actions)):.6f}"
 
 
 def draw(rows: list[dict[str, Any]], scenario: Scenario) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from envs.scenario_file import load_scenario
-from training.proof import STUDIED, Wanted, run_cell
-from training.proof_rows import ROOT, Cell, read_rows, write_rows
+from envs.files.scenario_file import load_scenario
+from experiments.proof.rows import ROOT, Cell, read_rows, write_rows
+from experiments.proof.run import STUDIED, Wanted, run_cell
 from training.run_config import load_run
 
 ROWS = Path(__file__).resolve().parent / "rows.csv"

@@ -9,9 +9,9 @@ import csv
 import sys
 from pathlib import Path
 
-from envs.gym_env import open_journey
+from envs.simulate.gym_env import open_journey
 from training.checkpoint import Unsaved
-from training.judge import bounds
+from training.judging.judge import bounds
 from training.learner import Problem
 from training.learners import from_log
 from training.learners.ppo import greedy_value

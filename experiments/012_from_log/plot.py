@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from training.proof_rows import read_rows
+from experiments.proof.rows import read_rows
 
 mpl.use("Agg")
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from envs.journey import Journey, compile_journey
-from envs.kernel import start_distribution
-from envs.masks import unpack
-from envs.scenario_file import load_scenario
-from envs.simulator import Simulator
-from training.bundle_export import export
+from envs.day.masks import unpack
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import Journey, compile_journey
+from envs.simulate.simulator import Simulator
+from envs.solve.kernel import start_distribution
 from training.checkpoint import Unsaved
-from training.judge import references
+from training.judging.export import export
+from training.judging.judge import references
 from training.learner import Problem
 from training.learners import distilled, planner
 from training.threads import single_threaded

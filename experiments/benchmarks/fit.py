@@ -20,21 +20,21 @@ from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from envs.columns import number_events
-from envs.deciders import deciders
-from envs.journey import compile_journey
-from envs.log import read_log, write_log
-from envs.output import table
-from envs.parameters import sigmoid
-from envs.replay import plan_of, replay
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from envs.simulate_log import Span, write_simulated_log
-from training.cells import blank_cells, count_rows
-from training.fit import fit_log
-from training.logistic import fit_logistic
-from training.mapping import LoadedMapping, Mapping
-from training.terms import purchase_model
+from envs.cli.output import table
+from envs.files.log import read_log, write_log
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.journey.logits import sigmoid
+from envs.scenario.schema import Scenario
+from envs.simulate.log import Span, write_simulated_log
+from envs.simulate.logging_policy import deciders
+from envs.timeline.columns import number_events
+from envs.timeline.replay import plan_of, replay
+from training.fit.cells import blank_cells, count_rows
+from training.fit.fit import fit_log
+from training.fit.logistic import fit_logistic
+from training.fit.terms import purchase_model
+from training.logs.mapping import LoadedMapping, Mapping
 
 SCENARIO = Path(__file__).parents[2] / "configs" / "scenarios" / "omnichannel_retail.yaml"
 POLICY = "business_rules:0.7+random_legal:0.3"

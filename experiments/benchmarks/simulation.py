@@ -18,9 +18,9 @@ import numpy as np
 from rich.console import Console
 
 import envs.registration
-from envs.gym_env import open_journey
-from envs.output import table
-from envs.simulator import Simulator
+from envs.cli.output import table
+from envs.simulate.gym_env import open_journey
+from envs.simulate.simulator import Simulator
 
 SCENARIO = Path(__file__).parents[2] / "configs" / "scenarios" / "omnichannel_retail.yaml"
 REPEATS = 5

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from envs.journey import compile_journey
-from envs.kernel import Kernel, build_kernel
-from envs.output import table
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from envs.solver import solve
-from envs.sweeps import gain_of
+from envs.cli.output import table
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
+from envs.solve.kernel import Kernel, build_kernel
+from envs.solve.solver import solve
+from envs.solve.sweeps import gain_of
 from experiments.benchmarks.wide import wide_scenario
 
 SHIPPED = ("omnichannel_retail", "subscription_telecom", "retail_bank")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.scenario import Scenario
+from envs.scenario.schema import Scenario
 
 STAGES = ("unaware", "aware", "consider", "customer", "loyal", "at_risk")
 FORWARD = {

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from envs.cli import main
-from envs.events import Event
-from envs.log import log_of, write_log
+from envs.files.log import log_of, write_log
+from envs.scenario.events import Event
 
 HEADER = "event_id,customer_id,occurred_at,kind,channel,touchpoint,value\n"
 START = dt.datetime(2026, 1, 5, 8, tzinfo=dt.UTC)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from envs.cli import main
-from envs.document import MAX_BYTES
 from envs.errors import ScenarioError
-from envs.scenario_file import load_scenario
+from envs.files.document import MAX_BYTES
+from envs.files.scenario_file import load_scenario
 
 NEW_CHANNEL = "channels:\n  - {name: fax, fatigue_points: 2}"
 NEW_STAGE = "  - {name: lost}\n  - {name: churned}"

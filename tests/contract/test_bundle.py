@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from envs.errors import BundleError, UserError
-from envs.kernel import build_kernel, legal_masks, state_observations
-from envs.policy import Bundle, load_bundle, sample, serving_probabilities
-from envs.scenario import Scenario
+from envs.policy.policy import Bundle, load_bundle, sample, serving_probabilities
+from envs.scenario.schema import Scenario
+from envs.solve.kernel import build_kernel, legal_masks, state_observations
 from training.run_config import RunConfig
-from training.train import run
+from training.runs.train import run
 
 Spoil = Callable[[Path], None]
 

@@ -13,10 +13,10 @@ from typing import Annotated
 import pytest
 import typer
 
-import envs.cli
-from envs.cli import GROUP, VERBS, main
+import envs.cli.command
+from envs.cli.command import GROUP, VERBS, main
+from envs.cli.output import emit, plain
 from envs.errors import GateError, Interrupted, JourneyError, LogError, UserError
-from envs.output import emit, plain
 
 OUTCOMES: dict[str, BaseException] = {
     "refused": GateError("the effective sample size is 12, needed 100"),
@@ -54,7 +54,7 @@ def with_verbs(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [verb.__name__ for verb in (outcome, noisy, wrong)]
     extra = [EntryPoint(name, f"{__name__}:{name}", GROUP) for name in names]
     found = [*entry_points(group=GROUP), *extra]
-    monkeypatch.setattr(envs.cli, "entry_points", lambda group: found)
+    monkeypatch.setattr(envs.cli.command, "entry_points", lambda group: found)
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ def test_imports_follow_the_layers(root: Path) -> None:
 
 
 def test_the_journey_is_imported_without_gymnasium_or_a_learner() -> None:
-    code = "import sys, envs, envs.cli, envs.solver, envs.simulator, envs.policy; print(sorted(sys.modules))"
+    code = "import sys, envs, envs.cli, envs.solve, envs.simulate, envs.policy; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for module in ("gymnasium", "torch", "mlflow", "stable_baselines3", "sklearn"):
         assert f"'{module}'" not in done.stdout

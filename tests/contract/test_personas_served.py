@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from envs.hidden import Hidden
-from envs.hidden_rollouts import Seen
-from envs.journey import compile_journey
-from envs.policy import load_bundle
-from envs.scenario_file import load_scenario
-from envs.state import State
-from serving.app import create_app
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.journey.state import State
+from envs.personas.models import Hidden
+from envs.personas.rollouts import Seen
+from envs.policy.policy import load_bundle
+from serving.http.app import create_app
 from serving.settings import Settings
 from tests.serving.conftest import at, decide, event, post_events
-from training import belief_ppo, hidden_judge
-from training.belief_ppo import BeliefSettings, Corrected, learn
 from training.checkpoint import Unsaved
+from training.personas import judge as hidden_judge
+from training.personas import ppo as belief_ppo
+from training.personas.ppo import BeliefSettings, Corrected, learn
 from training.run_config import RunConfig
-from training.train import run
+from training.runs.train import run
 
 TINY = {"samples": 4_096, "customers": 64, "steps": 16, "batch": 256, "epochs": 2, "gae_lambda": 0.9}
 CONSENTED = ("email", "sms")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from training.proof import run_cell, wanted
-from training.proof_claims import Claim, claims
-from training.proof_rows import Key, read_rows
+from experiments.proof.claims import Claim, claims
+from experiments.proof.rows import Key, read_rows
+from experiments.proof.run import run_cell, wanted
 
 ROWS = {row.key: row for row in read_rows()}
 CELLS = {cell.key: cell for cell in wanted()}

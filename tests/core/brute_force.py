@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from envs.journey import Journey
-from envs.scenario import COMPONENTS
+from envs.journey.journey import Journey
+from envs.scenario.schema import COMPONENTS
 from tests.core.plain_day import PlainDay
 from tests.core.states import index_of, state_at
 

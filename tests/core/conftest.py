@@ -7,10 +7,10 @@ from functools import cache
 
 import pytest
 
-from envs.journey import Journey, compile_journey
-from envs.kernel import Kernel, build_kernel
-from envs.scenario import Scenario
-from envs.solver import Solution, solve
+from envs.journey.journey import Journey, compile_journey
+from envs.scenario.schema import Scenario
+from envs.solve.kernel import Kernel, build_kernel
+from envs.solve.solver import Solution, solve
 from tests.core.worlds import VARIANTS
 
 

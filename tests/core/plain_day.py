@@ -13,13 +13,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from envs.actions import Action, actions_of
-from envs.behavior import Behavior
-from envs.events import Kind
-from envs.journey import Journey
-from envs.rng import INBOUND_CHANNEL, MOVE
-from envs.scenario import COMPONENTS
-from envs.state import State
+from envs.day.rng import INBOUND_CHANNEL, MOVE
+from envs.journey.journey import Journey
+from envs.journey.state import State
+from envs.scenario.actions import Action, actions_of
+from envs.scenario.behavior import Behavior
+from envs.scenario.events import Kind
+from envs.scenario.schema import COMPONENTS
 from tests.core.plain_fold import PlainFold
 from tests.core.plain_state import Reading
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from envs.actions import Action
-from envs.scenario import Cap, Scenario, Stage, Touchpoint
+from envs.scenario.actions import Action
+from envs.scenario.schema import Cap, Scenario, Stage, Touchpoint
 from tests.core.plain_state import Ages, Notation, Reading
 
 ACTIVITY = ("response", "inbound", "purchase")

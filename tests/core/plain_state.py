@@ -1,6 +1,6 @@
 """The state in words: what a person would note about one customer, and its numbers.
 
-Written from the design, not from `envs/rules.py`: levels are derived anew, so that a mistake
+Written from the design, not from `envs/journey/rules.py`: levels are derived anew, so that a mistake
 in a level table shows up as a difference.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from envs.scenario import Cap, Scenario
-from envs.state import State
+from envs.journey.state import State
+from envs.scenario.schema import Cap, Scenario
 
 Ages = tuple[int, ...]
 

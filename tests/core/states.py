@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from envs.branches import decode, encode
-from envs.journey import Journey
-from envs.kernel import Kernel
-from envs.masks import legal_bits, unpack
-from envs.state import State
-from envs.state_count import kernel_states
-from envs.sweeps import consent_positions
+from envs.day.masks import legal_bits, unpack
+from envs.day.states import decode, encode
+from envs.journey.journey import Journey
+from envs.journey.size import kernel_states
+from envs.journey.state import State
+from envs.solve.kernel import Kernel
+from envs.solve.sweeps import consent_positions
 
 _decode: Any = decode.py_func
 _encode: Any = encode.py_func

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.belief import FLOOR, after_close, after_day
-from envs.belief_fold import Believer
 from envs.compiled import plain
-from envs.day import ask, play_day
-from envs.events import Kind
-from envs.journey import Journey, compile_journey
-from envs.masks import unpack
-from envs.scenario import Scenario
-from envs.simulator import Simulator, load_state
-from envs.state import State
+from envs.day.day import ask, play_day
+from envs.day.likelihood import FLOOR, after_close, after_day
+from envs.day.masks import unpack
+from envs.day.states import load_state
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.state import State
+from envs.scenario.events import Kind
+from envs.scenario.schema import Scenario
+from envs.simulate.simulator import Simulator
+from envs.timeline.believer import Believer
 from tests.core.worlds import everything
 
 CUSTOMERS, DAYS = 4_000, 40

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.baselines import baselines, random_legal, service_only
-from envs.evaluation import evaluate_horizon, evaluate_policy, occupancy, solve_horizon
-from envs.kernel import Kernel, legal_masks, start_distribution
-from envs.references import references
-from envs.solver import Solution, solve
-from envs.sweeps import q_values
+from envs.solve.baselines import baselines, random_legal, service_only
+from envs.solve.evaluation import evaluate_horizon, evaluate_policy, occupancy, solve_horizon
+from envs.solve.kernel import Kernel, legal_masks, start_distribution
+from envs.solve.references import references
+from envs.solve.solver import Solution, solve
+from envs.solve.sweeps import q_values
 from tests.core.brute_force import Written, write_out
 
 EXACT = 1e-8  # money; values are of the order of 1 to 10

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from envs.day import OUT_INBOUND, OUT_PURCHASE, OUT_STAGE
-from envs.journey import Journey, compile_journey
-from envs.rng import day_key, uniform
-from envs.scenario import Scenario
-from envs.simulator import Simulator
+from envs.day.day import OUT_INBOUND, OUT_PURCHASE, OUT_STAGE
+from envs.day.rng import day_key, uniform
+from envs.journey.journey import Journey, compile_journey
+from envs.scenario.schema import Scenario
+from envs.simulate.simulator import Simulator
 from tests.core.plain_day import Draws
 from tests.core.test_optimum import changed
 from tests.core.test_twin import any_legal
@@ -75,7 +75,7 @@ DIGEST = """
 import hashlib, sys, numba
 from tests.core.test_draws import history
 from tests.core.worlds import everything
-from envs.journey import compile_journey
+from envs.journey.journey import compile_journey
 for threads in (1, 2):
     numba.set_num_threads(threads)
     states = history(compile_journey(everything(), "plain"), 3000, 0, 8)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.advance import apply, close_day, start_state
-from envs.events import KINDS, Event, Kind
-from envs.fold import Fold, Live, order
-from envs.journey import Journey, compile_journey
-from envs.state import State
-from envs.state_count import kernel_states
+from envs.day.fold import apply, close_day, start_state
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.size import kernel_states
+from envs.journey.state import State
+from envs.scenario.events import KINDS, Event, Kind
+from envs.timeline.customer import Fold, Live, order
 from tests.core.plain_fold import PlainFold
 from tests.core.plain_state import Reading
 from tests.core.states import index_of, state_at

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.belief_grid import GridBounds, grid_bounds
-from envs.deciders import deciders
+from envs.cli.solve import solve_cluster
 from envs.errors import ScenarioError
-from envs.hidden import Hidden, mean_journey
-from envs.hidden_branches import Branches, event_branches
-from envs.hidden_rollouts import interval, qmdp, rollout_values, table
-from envs.journey import compile_journey
-from envs.kernel import Kernel
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from envs.simulator import Simulator
-from envs.solve_verb import solve_cluster
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey, mean_journey
+from envs.personas.bounds import GridBounds, grid_bounds
+from envs.personas.branches import Branches, event_branches
+from envs.personas.models import Hidden
+from envs.personas.rollouts import interval, qmdp, rollout_values, table
+from envs.scenario.schema import Scenario
+from envs.simulate.logging_policy import deciders
+from envs.simulate.simulator import Simulator
+from envs.solve.kernel import Kernel
 
 START = 0  # an engagement and fatigue of 0: the micro journey's first state
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from envs.day.masks import unpack
 from envs.errors import ScenarioError
-from envs.journey import compile_journey
-from envs.masks import unpack
-from envs.scenario import Cap, Opportunities, Scenario
-from envs.simulator import Simulator
-from envs.state import COLUMN, State
+from envs.journey.journey import compile_journey
+from envs.journey.state import COLUMN, State
+from envs.scenario.schema import Cap, Opportunities, Scenario
+from envs.simulate.simulator import Simulator
 from tests.core.worlds import VARIANTS, everything, with_memory
 
 CUSTOMERS, DAYS = 400, 60

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from envs.kernel import Kernel, state_observations
-from envs.observation import write_observation
-from envs.state import State
+from envs.journey.observation import write_observation
+from envs.journey.state import State
+from envs.solve.kernel import Kernel, state_observations
 from tests.core.states import state_at
 from tests.core.worlds import VARIANTS
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.baselines import baselines, myopic, random_legal, service_only
-from envs.behavior import Behavior
-from envs.evaluation import (
+from envs.journey.journey import compile_journey
+from envs.scenario.behavior import Behavior
+from envs.scenario.schema import COMPONENTS, Scenario
+from envs.solve.baselines import baselines, myopic, random_legal, service_only
+from envs.solve.evaluation import (
     action_occupancy,
     components_of,
     evaluate_horizon,
@@ -19,11 +21,9 @@ from envs.evaluation import (
     policy_values,
     solve_horizon,
 )
-from envs.journey import compile_journey
-from envs.kernel import Kernel, build_kernel, legal_masks, start_distribution
-from envs.scenario import COMPONENTS, Scenario
-from envs.solver import Solution, solve
-from envs.sweeps import q_values
+from envs.solve.kernel import Kernel, build_kernel, legal_masks, start_distribution
+from envs.solve.solver import Solution, solve
+from envs.solve.sweeps import q_values
 
 KernelOf = Callable[[str], Kernel]
 SLACK = 1e-7  # money: twice the solver's bound and rounding of values up to a few hundred

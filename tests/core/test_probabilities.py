@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.chances import (
+from envs.day.chances import (
     inbound_chance,
     move_thresholds,
     opt_out_chance,
@@ -17,11 +17,11 @@ from envs.chances import (
     response_index,
     response_row,
 )
-from envs.journey import Journey, compile_journey
-from envs.model import tabulate
-from envs.parameters import from_behavior, to_behavior
-from envs.scenario import Scenario
-from envs.state import State
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.logits import from_behavior, to_behavior
+from envs.journey.state import State
+from envs.journey.tables import tabulate
+from envs.scenario.schema import Scenario
 from tests.core.worlds import everything
 
 # tiny: 0 wait, 1 inform:email, 2 offer:email, 3 offer:phone, 4 reply:email, 5 reply:phone

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.baselines import random_legal
-from envs.evaluation import evaluate_horizon, evaluate_policy
-from envs.journey import Journey
-from envs.kernel import Kernel
-from envs.masks import unpack
-from envs.simulator import Simulator
-from envs.solver import Solution, solve
-from envs.sweeps import q_values
+from envs.day.masks import unpack
+from envs.journey.journey import Journey
+from envs.simulate.simulator import Simulator
+from envs.solve.baselines import random_legal
+from envs.solve.evaluation import evaluate_horizon, evaluate_policy
+from envs.solve.kernel import Kernel
+from envs.solve.solver import Solution, solve
+from envs.solve.sweeps import q_values
 
 KernelOf = Callable[[str], Kernel]
 

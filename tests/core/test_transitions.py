@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from envs.journey import Journey, compile_journey
-from envs.kernel import Kernel, build_kernel
-from envs.scenario import COMPONENTS
-from envs.simulator import Simulator
-from envs.state import State
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.state import State
+from envs.scenario.schema import COMPONENTS
+from envs.simulate.simulator import Simulator
+from envs.solve.kernel import Kernel, build_kernel
 from tests.core.plain_day import PlainDay
 from tests.core.states import expected_reward, index_of, legal_in, next_states, random_cells
 from tests.core.worlds import VARIANTS, seasonal

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.day import OUT_INBOUND, OUT_PURCHASE, OUT_REDEMPTION, OUT_RESPONSE, OUT_STAGE
-from envs.journey import Journey, compile_journey
-from envs.masks import unpack
-from envs.scenario import COMPONENTS, Scenario
-from envs.simulator import Simulator
-from envs.state import State
+from envs.day.day import OUT_INBOUND, OUT_PURCHASE, OUT_REDEMPTION, OUT_RESPONSE, OUT_STAGE
+from envs.day.masks import unpack
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.state import State
+from envs.scenario.schema import COMPONENTS, Scenario
+from envs.simulate.simulator import Simulator
 from tests.core.plain_day import Draws, PlainDay, started
 from tests.core.worlds import VARIANTS, everything
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from envs.scenario import Cap, Opportunities, Scenario
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
+from envs.scenario.schema import Cap, Opportunities, Scenario
 
 EVERYTHING = Path(__file__).parent / "everything.yaml"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from envs.deciders import deciders
-from envs.journey import compile_journey
-from envs.scenario import Scenario
-from envs.simulate_log import Span, write_simulated_log
-from training.fit import FitResult, fit_log
-from training.mapping import LoadedMapping, Mapping
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
+from envs.simulate.log import Span, write_simulated_log
+from envs.simulate.logging_policy import deciders
+from training.fit.fit import FitResult, fit_log
+from training.logs.mapping import LoadedMapping, Mapping
 
 MIXTURE = "business_rules:0.7+random_legal:0.3"
 

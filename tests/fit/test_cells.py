@@ -8,12 +8,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from envs.columns import number_events
-from envs.journey import compile_journey
-from envs.log import read_log
-from envs.replay import plan_of, replay
+from envs.files.log import read_log
+from envs.journey.journey import compile_journey
+from envs.timeline.columns import number_events
+from envs.timeline.replay import plan_of, replay
 from tests.fit.conftest import SimulatedLog
-from training.cells import EVENTS, blank_cells, count_rows, log_likelihood, marginal_likelihood
+from training.fit.cells import EVENTS, blank_cells, count_rows, log_likelihood, marginal_likelihood
 
 
 def test_every_count_is_the_count_of_a_plain_loop(tiny_log: SimulatedLog) -> None:

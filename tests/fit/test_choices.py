@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from envs.assignment import assign_cluster, assign_clusters
 from envs.errors import LogError
-from envs.scenario import Scenario
+from envs.scenario.assignment import assign_cluster, assign_clusters
+from envs.scenario.schema import Scenario
 from tests.fit.conftest import SimulatedLog, mapping_of
-from training.clusters import candidates
-from training.estimate import choose_ridges
-from training.fit import FitResult, fit_log
-from training.fold_search import with_constants
-from training.mapping import Clusters
+from training.fit.fit import FitResult, fit_log
+from training.fit.fold_search import with_constants
+from training.fit.regressions import choose_ridges
+from training.logs.clusters import candidates
+from training.logs.mapping import Clusters
 
 
 def test_the_true_fold_constants_explain_held_out_customers_best(

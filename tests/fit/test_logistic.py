@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from training.logistic import fit_logistic
+from training.fit.logistic import fit_logistic
 
 
 def test_a_saturated_model_gives_the_log_odds_of_each_cell() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.columns import day_number
 from envs.errors import ConfigError, LogError
-from envs.log import events_of
-from envs.replay import replay
-from training.log_check import inspect
-from training.mapping import load_mapping
-from training.prepare import Prepared, prepare
+from envs.files.log import events_of
+from envs.timeline.columns import day_number
+from envs.timeline.replay import replay
+from training.logs.log_check import inspect
+from training.logs.mapping import load_mapping
+from training.logs.prepare import Prepared, prepare
 
 RAW = """who,hour,what,campaign,money
 1.0,0,sent,7.0,

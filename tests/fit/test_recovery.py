@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.journey import Journey, compile_journey
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from training.cells import blank_cells
-from training.estimate import fit_clusters, tables_of
-from training.fit import FitResult
-from training.recovery import probability_errors, recovery
-from training.terms import MODELS
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import Journey, compile_journey
+from envs.scenario.schema import Scenario
+from experiments.support.recovery import probability_errors, recovery
+from training.fit.cells import blank_cells
+from training.fit.fit import FitResult
+from training.fit.regressions import fit_clusters, tables_of
+from training.fit.terms import MODELS
 
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
 NAMES = ("tiny", "omnichannel_retail", "subscription_telecom", "retail_bank")

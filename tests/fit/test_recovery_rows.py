@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
 
 SHIPPED = (
     "omnichannel_retail",

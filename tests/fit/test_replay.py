@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.actions import actions_of
-from envs.columns import day_number, number_events
-from envs.events import Event
-from envs.fold import Fold, order
-from envs.journey import compile_journey
-from envs.log import log_of
-from envs.replay import Plan, Replay, plan_of, replay
-from envs.scenario import Memory, Scenario
-from envs.scenario_file import load_scenario
+from envs.files.log import log_of
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.actions import actions_of
+from envs.scenario.events import Event
+from envs.scenario.schema import Memory, Scenario
+from envs.timeline.columns import day_number, number_events
+from envs.timeline.customer import Fold, order
+from envs.timeline.replay import Plan, Replay, plan_of, replay
 
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"
 BERLIN = "Europe/Berlin"

@@ -11,19 +11,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from envs.columns import number_events
-from envs.deciders import deciders
+from envs.day.masks import legal_bits, unpack
+from envs.day.states import load_state
 from envs.errors import UserError
-from envs.fold import Fold
-from envs.journey import Journey, compile_journey
-from envs.log import events_of, read_log
-from envs.masks import legal_bits, unpack
-from envs.policy import load_bundle, serving_probabilities
-from envs.replay import plan_of, replay
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from envs.simulator import Simulator, load_state
-from envs.state import State
+from envs.files.log import events_of, read_log
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.state import State
+from envs.policy.policy import load_bundle, serving_probabilities
+from envs.scenario.schema import Scenario
+from envs.simulate.logging_policy import deciders
+from envs.simulate.simulator import Simulator
+from envs.timeline.columns import number_events
+from envs.timeline.customer import Fold
+from envs.timeline.replay import plan_of, replay
 from tests.fit.conftest import MIXTURE, SimulatedLog, simulate
 from tests.serving.planned import write_planned_bundle
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from envs.cli import main
-from envs.scenario_file import load_scenario
-from training.mapping import load_mapping
+from envs.files.scenario_file import load_scenario
+from training.logs.mapping import load_mapping
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.simulator import Simulator
-from envs.vector_env import CustomerJourneyVectorEnv
+from envs.simulate.simulator import Simulator
+from envs.simulate.vector_env import CustomerJourneyVectorEnv
 
 TINY = Path(__file__).parents[2] / "configs" / "scenarios" / "tiny.yaml"
 ID = "envs.registration:journey/CustomerJourney-v0"
@@ -37,7 +37,9 @@ def test_the_id_registers_itself_in_a_fresh_interpreter() -> None:
 
 
 def test_importing_envs_needs_no_gymnasium() -> None:
-    code = "import envs, envs.solver, envs.simulator, sys; assert 'gymnasium' not in sys.modules"
+    code = (
+        "import envs, envs.solve.solver, envs.simulate.simulator, sys; assert 'gymnasium' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.data import data_folder
+from experiments.support.data import data_folder
 from training.ope.panel import Panel
 
 needs_data = pytest.mark.skipif(data_folder() is None, reason="JOURNEY_DATA is missing: no real data here")

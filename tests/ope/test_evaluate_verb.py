@@ -11,15 +11,15 @@ import pyarrow as pa
 import pytest
 
 from envs.cli import main
-from envs.deciders import deciders
-from envs.journey import compile_journey
-from envs.log import read_log, write_log
-from envs.policy import load_bundle
-from envs.scenario import Scenario
-from envs.simulate_log import Span, write_simulated_log
-from training.evaluate import rollout
+from envs.files.log import read_log, write_log
+from envs.journey.journey import compile_journey
+from envs.policy.policy import load_bundle
+from envs.scenario.schema import Scenario
+from envs.simulate.log import Span, write_simulated_log
+from envs.simulate.logging_policy import deciders
+from training.judging.evaluate import rollout
 from training.run_config import RunConfig
-from training.train import run
+from training.runs.train import run
 
 
 @pytest.fixture(scope="module")

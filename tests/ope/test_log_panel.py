@@ -9,19 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from envs.baselines import baselines, business_rules, service_only
-from envs.deciders import deciders
+from envs.day.masks import unpack
 from envs.errors import GateError
-from envs.evaluation import evaluate_horizon
-from envs.journey import compile_journey
-from envs.kernel import build_kernel
-from envs.log import read_log, write_log
-from envs.masks import unpack
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from envs.simulate_log import Span, write_simulated_log
-from envs.simulator import Simulator
-from training.logged import read_logged
+from envs.files.log import read_log, write_log
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
+from envs.simulate.log import Span, write_simulated_log
+from envs.simulate.logging_policy import deciders
+from envs.simulate.simulator import Simulator
+from envs.solve.baselines import baselines, business_rules, service_only
+from envs.solve.evaluation import evaluate_horizon
+from envs.solve.kernel import build_kernel
+from training.logs.logged import read_logged
 from training.ope.compare import Settings, evaluate_targets
 from training.ope.estimate import judge, require
 from training.ope.log_panel import days_left, logged_journeys

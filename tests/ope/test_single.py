@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.support.data import hillstrom, open_bandit
 from tests.ope.conftest import needs_data
-from training.data import hillstrom, open_bandit
 from training.ope.estimate import judge, require
 from training.ope.regression import RidgeModel, cross_fit, folds
 from training.ope.single import doubly_robust, ipw, pooled, snips

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.columns import day_number
-from envs.journey import compile_journey
+from envs.journey.journey import compile_journey
+from envs.timeline.columns import day_number
+from experiments.support.data import STARBUCKS_FILES, starbucks_file
+from experiments.support.starbucks import MAPPING, half_of, split
 from tests.ope.conftest import needs_data
-from training.data import STARBUCKS_FILES, starbucks_file
-from training.logged import read_logged
-from training.mapping import LoadedMapping, load_mapping
+from training.logs.logged import read_logged
+from training.logs.mapping import LoadedMapping, load_mapping
+from training.logs.prepare import prepare
 from training.ope.log_panel import LoggedJourneys, logged_journeys
 from training.ope.targets import best_single_action
-from training.prepare import prepare
-from training.starbucks import MAPPING, half_of, split
 
 pytestmark = needs_data
 

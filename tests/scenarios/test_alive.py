@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from envs.alive import AliveReport, ClusterLife, Fact, check_scenario
-from envs.baselines import business_rules, service_only
 from envs.errors import ScenarioError
-from envs.journey import compile_journey
-from envs.kernel import build_kernel
-from envs.marginals import Counts, Marginal, chosen_actions, count_events, marginals
-from envs.scenario import Persona, Scenario
-from envs.scenario_file import load_scenario
-from envs.simulator import Simulator
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Persona, Scenario
+from envs.simulate.simulator import Simulator
+from envs.solve.baselines import business_rules, service_only
+from envs.solve.kernel import build_kernel
+from training.judging.alive import AliveReport, ClusterLife, Fact, check_scenario
+from training.judging.marginals import Counts, Marginal, chosen_actions, count_events, marginals
 
 SHIPPED = ("omnichannel_retail", "subscription_telecom", "retail_bank", "capped")
 

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from envs.deciders import Decider, deciders
-from envs.evaluation import occupancy
-from envs.journey import Journey, compile_journey
-from envs.kernel import Kernel, build_kernel
-from envs.log import events_of, read_log
-from envs.policy import load_bundle
-from envs.references import start_value
-from envs.scenario import Assignment, Scenario
-from envs.scenario_file import load_scenario
-from envs.simulate_log import Span, write_simulated_log
-from envs.solve_verb import solve_cluster
-from envs.solver import Solution, solve
-from envs.sweeps import check_legal
-from envs.uncapped import Uncapped, at_cap, uncapped, without_caps
-from serving.app import create_app
+from envs.cli.solve import solve_cluster
+from envs.files.log import events_of, read_log
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import Journey, compile_journey
+from envs.policy.policy import load_bundle
+from envs.scenario.schema import Assignment, Scenario
+from envs.simulate.log import Span, write_simulated_log
+from envs.simulate.logging_policy import Decider, deciders
+from envs.solve.evaluation import occupancy
+from envs.solve.kernel import Kernel, build_kernel
+from envs.solve.references import start_value
+from envs.solve.solver import Solution, solve
+from envs.solve.sweeps import check_legal
+from envs.solve.uncapped import Uncapped, at_cap, uncapped, without_caps
+from serving.http.app import create_app
 from serving.settings import Settings
 from tests.serving.conftest import at, decide, event, post_events, rules
 from tests.serving.planned import write_planned_bundle

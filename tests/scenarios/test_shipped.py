@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from envs.assignment import assign_cluster
-from envs.journey import compile_journey
-from envs.rules import compile_rules
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from envs.state_count import reachable_consents
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.journey.rules import compile_rules
+from envs.journey.size import reachable_consents
+from envs.scenario.assignment import assign_cluster
+from envs.scenario.schema import Scenario
 
 LIMITS = {
     "omnichannel_retail": 150_000,

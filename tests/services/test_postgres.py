@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from envs.policy import load_bundle
-from envs.scenario import Scenario
-from serving.app import create_app
+from envs.policy.policy import load_bundle
+from envs.scenario.schema import Scenario
+from serving.http.app import create_app
 from serving.settings import Settings
 from tests.serving.planned import write_planned_bundle
 

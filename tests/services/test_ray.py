@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from envs.errors import Interrupted, ScenarioError
-from envs.scenario import Scenario
-from training.cluster_run import Job, Key, Outcome, train_cluster
-from training.engine import engine_module
+from envs.scenario.schema import Scenario
 from training.learner import Point
 from training.run_config import RunConfig
+from training.runs.cluster_run import Job, Key, Outcome, train_cluster
+from training.runs.engine import engine_module
 
 pytestmark = [
     pytest.mark.services,

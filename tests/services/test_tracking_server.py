@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from training.learner import Point
-from training.sync import sync_all
-from training.tracking import Tracker
+from training.tracking.sync import sync_all
+from training.tracking.tracking import Tracker
 
 pytestmark = pytest.mark.services
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from envs.evaluation import evaluate_policy
-from envs.journey import compile_journey
-from envs.kernel import Kernel, build_kernel, state_observations
-from envs.paths import ideal_path
-from envs.policy import ClusterEntry, Manifest, Parity, TablePolicy, write_bundle
-from envs.scenario import Scenario
-from envs.solver import Solution, solve
-from envs.sweeps import q_values
+from envs.journey.journey import compile_journey
+from envs.policy.policy import ClusterEntry, Manifest, Parity, TablePolicy, write_bundle
+from envs.scenario.schema import Scenario
+from envs.solve.evaluation import evaluate_policy
+from envs.solve.kernel import Kernel, build_kernel, state_observations
+from envs.solve.paths import ideal_path
+from envs.solve.solver import Solution, solve
+from envs.solve.sweeps import q_values
 
 
 def write_planned_bundle(

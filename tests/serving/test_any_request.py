@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import positive_data_acceptance
 
-from envs.policy import Bundle
-from serving.app import create_app
+from envs.policy.policy import Bundle
+from serving.http.app import create_app
 from serving.settings import Settings
 from tests.serving.conftest import at, event, post_events
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from envs.cli import main
-from envs.log import events_of, read_log
+from envs.files.log import events_of, read_log
 from tests.serving.conftest import Serve, at, decide, event, post_events
 
 LEARNERS = {"torch", "stable_baselines3", "sb3_contrib", "mlflow", "gymnasium", "sklearn"}
@@ -41,9 +41,9 @@ import pickle, sys
 def refuse(*_):
     raise AssertionError("a pickle was loaded")
 
-from envs.policy import load_bundle
-from serving.app import create_app
-from serving.decision_contract import DecisionRequest
+from envs.policy.policy import load_bundle
+from serving.http.app import create_app
+from serving.contract.decisions import DecisionRequest
 from serving.settings import Settings
 
 # numba keeps its compiled code in pickles of its own; everything after it may not

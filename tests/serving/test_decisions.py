@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from envs.policy import Bundle
+from envs.policy.policy import Bundle
 from tests.serving.conftest import (
     CHANNELS,
     Serve,

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from envs.events import Event
-from envs.fold import Fold
-from envs.journey import Journey, compile_journey
-from envs.live import LIVE_RULES, Occasion, live_mask, valid_until
-from envs.masks import legal_bits
-from envs.scenario import Scenario
-from serving.standing import Evidence, stand
+from envs.day.masks import legal_bits
+from envs.journey.journey import Journey, compile_journey
+from envs.scenario.events import Event
+from envs.scenario.schema import Scenario
+from envs.timeline.customer import Fold
+from envs.timeline.occasion import LIVE_RULES, Occasion, live_mask, valid_until
+from serving.decide.standing import Evidence, stand
 
 BERLIN = dt.timezone(dt.timedelta(hours=1))
 
@@ -151,6 +151,6 @@ def test_a_minimum_gap_is_called_calendar(tiny: Scenario) -> None:
 def test_every_rule_of_the_mask_is_a_word_of_the_contract() -> None:
     from typing import get_args
 
-    from serving.words import Rule
+    from serving.contract.words import Rule
 
     assert set(LIVE_RULES) <= set(get_args(Rule))

@@ -20,18 +20,18 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from envs.advance import apply, close_day
-from envs.deciders import Decider
-from envs.events import Event, Kind
-from envs.fold import Fold
-from envs.journey import Journey, compile_journey
-from envs.log import events_of, read_log
-from envs.masks import legal_bits, unpack
-from envs.policy import Bundle, load_bundle
-from envs.scenario import Scenario
-from envs.simulate_log import Span, write_simulated_log
-from envs.state import State
-from serving.app import create_app
+from envs.day.fold import apply, close_day
+from envs.day.masks import legal_bits, unpack
+from envs.files.log import events_of, read_log
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.state import State
+from envs.policy.policy import Bundle, load_bundle
+from envs.scenario.events import Event, Kind
+from envs.scenario.schema import Scenario
+from envs.simulate.log import Span, write_simulated_log
+from envs.simulate.logging_policy import Decider
+from envs.timeline.customer import Fold
+from serving.http.app import create_app
 from serving.settings import Settings
 from tests.serving.conftest import post_events
 from tests.serving.planned import write_planned_bundle

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from envs.errors import ConfigError
-from serving.store import Store, StoreClosedError
-from serving.tables import meta
+from serving.store.store import Store, StoreClosedError
+from serving.store.tables import meta
 
 
 @pytest.fixture

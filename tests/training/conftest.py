@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.journey import compile_journey
-from envs.scenario import Scenario
-from training.days import Days, simulated
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
+from training.dynamics.counts import Days, simulated
 from training.learner import Problem
 from training.threads import single_threaded
 

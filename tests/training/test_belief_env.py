@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.hidden import Hidden
-from envs.hidden_rollouts import mean_ahead, qmdp, rollout_values
-from envs.journey import compile_journey
-from envs.scenario_file import load_scenario
-from training.belief_env import BeliefEnv, Plan, baseline
-from training.belief_ppo import Corrected
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.personas.models import Hidden
+from envs.personas.rollouts import mean_ahead, qmdp, rollout_values
 from training.network import PolicyNetwork
+from training.personas.env import BeliefEnv, Plan, baseline
+from training.personas.ppo import Corrected
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,19 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-import training.day_model as day_model
-from envs.day import NONE, OUT_PURCHASE, OUT_REDEMPTION, OUT_RESPONSE, OUTCOMES, possible
-from envs.journey import Journey, compile_journey
-from envs.scenario_file import load_scenario
-from envs.simulator import Simulator
-from envs.state import COLUMN
-from envs.state_rows import StateRows, state_of
-from training.day_model import fit_days
-from training.day_terms import Terms, fill_design
-from training.days import Days, simulated
+import training.dynamics.model as day_model
+from envs.day.day import NONE, OUT_PURCHASE, OUT_REDEMPTION, OUT_RESPONSE, OUTCOMES, possible
+from envs.day.states import StateRows, state_of
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.state import COLUMN
+from envs.simulate.simulator import Simulator
+from training.dynamics.counts import Days, simulated
+from training.dynamics.model import fit_days
+from training.dynamics.regression import Cells, Odds, _logistic, _newton, fit_chances, fit_means
+from training.dynamics.terms import Terms, fill_design
+from training.fit.logistic import fit_logistic
 from training.learner import Problem
-from training.logistic import fit_logistic
-from training.odds import Cells, Odds, _logistic, _newton, fit_chances, fit_means
 
 MIXTURE = "business_rules:0.5+random_legal:0.5"
 

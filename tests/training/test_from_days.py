@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-import training.day_sampler as day_sampler
+import training.dynamics.sampler as day_sampler
 import training.learner
 import training.learners.ppo as ppo_module
-from envs.day import OUT_INBOUND, ask, play_day
+from envs.day.day import OUT_INBOUND, ask, play_day
+from envs.day.states import GONE, state_of
 from envs.errors import Interrupted
-from envs.state_rows import GONE, state_of
-from envs.sweeps import q_values
+from envs.solve.sweeps import q_values
 from training.checkpoint import Checkpoint, Identity, Unsaved
-from training.day_sampler import CHUNK_DAYS, DaySampler
-from training.days import Days
-from training.judge import bounds
+from training.dynamics.counts import Days
+from training.dynamics.sampler import CHUNK_DAYS, DaySampler
+from training.judging.judge import bounds
 from training.learner import Learned, Point, Problem
 from training.learners import from_log, from_samples, ppo
 from training.learners.ppo import greedy_value

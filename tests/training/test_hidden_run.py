@@ -14,20 +14,21 @@ import yaml
 
 from envs.cli import main
 from envs.errors import Interrupted
-from envs.hidden import Hidden
-from envs.hidden_rollouts import Seen, mean_ahead, rollout_values
-from envs.journey import compile_journey
-from envs.kernel import legal_masks
-from envs.policy import NetworkPolicy, load_bundle
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import compile_journey
+from envs.personas.models import Hidden
+from envs.personas.rollouts import Seen, mean_ahead, rollout_values
+from envs.policy.policy import NetworkPolicy, load_bundle
+from envs.solve.kernel import legal_masks
 from tests.training.silence import dead_port
-from training import belief_ppo, hidden_judge
-from training.belief_env import baseline
-from training.belief_export import random_rows, to_file
-from training.belief_ppo import BeliefSettings, Corrected, learn
 from training.checkpoint import Checkpoint, Identity, Unsaved
-from training.hidden_judge import HiddenJudge, greedy
 from training.network import PolicyNetwork
+from training.personas import judge as hidden_judge
+from training.personas import ppo as belief_ppo
+from training.personas.env import baseline
+from training.personas.export import random_rows, to_file
+from training.personas.judge import HiddenJudge, greedy
+from training.personas.ppo import BeliefSettings, Corrected, learn
 
 ROWS = 50_000
 TINY = {"samples": 4_096, "customers": 64, "steps": 16, "batch": 256, "epochs": 2}

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from envs.errors import BundleError
-from envs.journey import compile_journey
-from envs.policy import NetworkPolicy, Policy, TablePolicy, serving_probabilities
-from envs.scenario import Scenario
-from training.bundle_export import to_npz
+from envs.journey.journey import compile_journey
+from envs.policy.policy import NetworkPolicy, Policy, TablePolicy, serving_probabilities
+from envs.scenario.schema import Scenario
 from training.checkpoint import Unsaved
+from training.judging.export import to_npz
 from training.learner import Problem, Table
 from training.learners import distilled, ppo
 from training.network import PolicyNetwork, to_onnx

@@ -20,14 +20,14 @@ import pytest
 
 from envs.cli import main
 from envs.errors import ConfigError
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario
-from training.cluster_run import Job, train_cluster
-from training.engine import names_of, note
+from envs.files.scenario_file import load_scenario
+from envs.scenario.schema import Scenario
 from training.interrupt import interruptible
 from training.learner import Point
 from training.learners import planner
 from training.run_config import RunConfig, load_run
+from training.runs.cluster_run import Job, train_cluster
+from training.runs.engine import names_of, note
 
 MAIN = "import sys; from envs.cli import main; sys.exit(main())"
 SETTINGS = "{samples: 64000, customers: 100, steps: 16, batch: 400, epochs: 2, judged_every: 5}"

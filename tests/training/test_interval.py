@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from training.interval import interquartile_mean, interval, paired_difference, share_at_least
+from training.judging.seeds import interquartile_mean, interval, paired_difference, share_at_least
 
 
 def test_the_middle_half_is_averaged_and_an_outlier_does_not_count() -> None:

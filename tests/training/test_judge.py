@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs.bundle import Parity
-from envs.policy import TablePolicy, check_parity
-from envs.references import References
-from envs.simulator import Simulator
-from training.bandit import linear_bandit
-from training.bundle_export import export, to_npz
-from training.judge import judge, references, value_of
+from envs.policy.bundle import Parity
+from envs.policy.policy import TablePolicy, check_parity
+from envs.simulate.simulator import Simulator
+from envs.solve.references import References
+from training.judging.bandit import linear_bandit
+from training.judging.export import export, to_npz
+from training.judging.judge import judge, references
 from training.learner import Learned, Problem, Table
 
 
@@ -54,7 +54,7 @@ def test_the_exact_value_lies_in_the_interval_of_a_simulation(keen: Problem) -> 
         alive &= ~outcomes.churned
         factor *= discount
     error = total.std() / np.sqrt(len(total))
-    assert abs(total.mean() - value_of(keen, keen.solution.actions)) < 2.58 * error
+    assert abs(total.mean() - keen.value_of(keen.solution.actions)) < 2.58 * error
 
 
 def test_exploration_costs_something_but_never_more_than_allowed(wary: Problem) -> None:
@@ -67,7 +67,7 @@ def test_exploration_costs_something_but_never_more_than_allowed(wary: Problem) 
 
 
 def test_the_bandit_is_legal_and_beats_random(keen: Problem, known: References) -> None:
-    assert value_of(keen, linear_bandit(keen)) == pytest.approx(known.baselines["bandit"])
+    assert keen.value_of(linear_bandit(keen)) == pytest.approx(known.baselines["bandit"])
     assert known.baselines["bandit"] > known.baselines["random_legal"]
     assert known.best[1] <= known.optimum + 1e-9
 

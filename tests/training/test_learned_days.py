@@ -11,7 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from envs.chances import (
+from envs.compiled import plain
+from envs.day.chances import (
     inbound_chance,
     move_thresholds,
     opt_out_chance,
@@ -21,23 +22,22 @@ from envs.chances import (
     response_index,
     response_row,
 )
-from envs.compiled import plain
-from envs.day import OUT_INBOUND, OUT_PURCHASE, OUT_STAGE, ask, play_day
-from envs.deciders import deciders
+from envs.day.day import OUT_INBOUND, OUT_PURCHASE, OUT_STAGE, ask, play_day
+from envs.day.states import GONE, StateRows, load_state
 from envs.errors import LogError
-from envs.journey import Journey, compile_journey
-from envs.scenario import COMPONENTS, Scenario
-from envs.simulate_log import Span, write_simulated_log
-from envs.simulator import Simulator, load_state
-from envs.state import COLUMN, State
-from envs.state_rows import GONE, StateRows
-from envs.sweeps import q_values
-from training.day_branches import branches, joined
-from training.day_model import Chances, DayModel, fit_days
-from training.days import Days, from_log, simulated
-from training.judge import bounds, value_of
-from training.learned_mdp import Planner, masked
-from training.learned_plan import everywhere
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.state import COLUMN, State
+from envs.scenario.schema import COMPONENTS, Scenario
+from envs.simulate.log import Span, write_simulated_log
+from envs.simulate.logging_policy import deciders
+from envs.simulate.simulator import Simulator
+from envs.solve.sweeps import q_values
+from training.dynamics.branches import branches, joined
+from training.dynamics.counts import Days, from_log, simulated
+from training.dynamics.learning import everywhere
+from training.dynamics.model import Chances, DayModel, fit_days
+from training.dynamics.planning import Planner, masked
+from training.judging.judge import bounds
 from training.learner import Problem
 
 MIXTURE = "business_rules:0.5+random_legal:0.5"
@@ -227,7 +227,7 @@ def test_told_the_truth_the_plan_is_the_optimum_wherever_it_comes(keen: Problem,
     np.testing.assert_allclose(
         plan.q.max(axis=1)[often], keen.solution.values.ravel()[place][often], rtol=1e-3
     )
-    score = bounds(keen).score(value_of(keen, everywhere(keen, plan)))
+    score = bounds(keen).score(keen.value_of(everywhere(keen, plan)))
     assert score == pytest.approx(1.0, abs=1e-4)
 
 

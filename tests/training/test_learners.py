@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from envs.policy import NetworkPolicy
-from envs.relaxation import greedy_policy
-from training.bundle_export import export
+from envs.policy.policy import NetworkPolicy
+from envs.solve.relaxation import greedy_policy
 from training.checkpoint import Unsaved
-from training.judge import answers, value_of
+from training.judging.export import export
+from training.judging.judge import answers
 from training.learner import Learned, Point, Problem, Table
 from training.learners import distilled, planner, ppo, tuned
 
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_network(keen: Problem) -> None:
 def test_the_potentials_own_policy_is_shown_beside_what_was_learned(keen: Problem) -> None:
     settings = ppo.Settings(samples=4_096, customers=64, steps=16, batch=256)
     learned = ppo.learn(keen, settings, quiet)
-    assert value_of(keen, learned.shown_beside["potential_greedy"]) <= keen.solution.start_value(keen.kernel)
+    assert keen.value_of(learned.shown_beside["potential_greedy"]) <= keen.solution.start_value(keen.kernel)
     unshaped = ppo.learn(keen, settings.model_copy(update={"shaping": "none", "prior": "none"}), quiet)
     assert not unshaped.shown_beside
 
@@ -81,9 +81,9 @@ def test_what_was_learned_is_never_worse_than_its_prior(wary: Problem) -> None:
     settings = ppo.Settings(samples=16_384, customers=64, steps=16, batch=256)
     learned = ppo.learn(wary, settings, quiet)
     assert isinstance(learned.policy, Table)
-    value = value_of(wary, learned.policy.actions)
-    assert value >= value_of(wary, learned.shown_beside["potential_greedy"])
-    assert value >= value_of(wary, learned.shown_beside["whole_step"])
+    value = wary.value_of(learned.policy.actions)
+    assert value >= wary.value_of(learned.shown_beside["potential_greedy"])
+    assert value >= wary.value_of(learned.shown_beside["whole_step"])
 
 
 def test_before_the_first_update_the_policy_is_its_prior(keen: Problem) -> None:
@@ -94,7 +94,7 @@ def test_before_the_first_update_the_policy_is_its_prior(keen: Problem) -> None:
     greedy = greedy_policy(keen.kernel, keen.weights, ppo.shaping_potential(keen, ppo.Settings()))
     network = ppo.served_network(keen, model, ppo.Settings())
     value = ppo.greedy_value(keen, network, model.env.prior)
-    assert value == pytest.approx(value_of(keen, greedy), abs=1e-12)
+    assert value == pytest.approx(keen.value_of(greedy), abs=1e-12)
 
 
 def test_fine_tuning_is_never_worse_than_its_teacher(wary: Problem) -> None:
@@ -102,6 +102,6 @@ def test_fine_tuning_is_never_worse_than_its_teacher(wary: Problem) -> None:
     settings = tuned.Settings(teacher=distilled.Settings(steps=1), ppo=small)
     learned = tuned.learn(wary, settings, quiet)
     assert isinstance(learned.policy, Table)
-    taught = value_of(wary, learned.shown_beside["teacher"])
+    taught = wary.value_of(learned.shown_beside["teacher"])
     assert taught < wary.solution.start_value(wary.kernel)  # a single step teaches something wrong
-    assert value_of(wary, learned.policy.actions) >= taught
+    assert wary.value_of(learned.policy.actions) >= taught

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from envs.errors import BundleError, UserError
-from envs.policy import NetworkPolicy
-from training.judge import exact_q
+from envs.policy.policy import NetworkPolicy
+from training.judging.judge import exact_q
+from training.judging.values import fit_values
 from training.learner import Problem
 from training.network import PolicyNetwork, to_onnx
-from training.values import fit_values
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,17 @@ import pytest
 import torch
 
 from envs.errors import ConfigError, Interrupted
-from envs.journey import compile_journey
-from envs.scenario import Scenario
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
 from training.checkpoint import Unsaved
-from training.cluster_run import Job, train_cluster
-from training.judge import value_of
 from training.learner import Learned, Problem, Table
 from training.learners import pooled
 from training.learners.pooled import Settings, learn, network_of, train_pooled, trunks
 from training.learners.ppo import agent_in, own_prior, training_env
-from training.masked_ppo import CutPPO
-from training.pooled import PooledEnv, pooled_sizes
+from training.parts.masked_ppo import CutPPO
+from training.parts.pooled_env import PooledEnv, pooled_sizes
 from training.run_config import RunConfig
+from training.runs.cluster_run import Job, train_cluster
 
 SMALL = Settings.model_validate(
     {"ppo": {"samples": 8_192, "customers": 64, "steps": 16, "batch": 256, "hidden": [16, 16]}}
@@ -101,10 +100,10 @@ def learned_once(problem: Problem) -> Learned:
 def test_the_best_of_pooled_fine_tuned_and_alone_is_exported_and_named(wary: Problem) -> None:
     made = learned_once(wary)
     assert isinstance(made.policy, Table)
-    values = {name: value_of(wary, policy) for name, policy in made.shown_beside.items()}
+    values = {name: wary.value_of(policy) for name, policy in made.shown_beside.items()}
     assert set(values) == {"pooled", "fine_tuned", "per_cluster", "potential_greedy", "whole_step"}
     rivals = {name: values[name] for name in ("pooled", "fine_tuned", "per_cluster")}
-    assert value_of(wary, made.policy.actions) == max(rivals.values()) == values[made.notes["won"]]
+    assert wary.value_of(made.policy.actions) == max(rivals.values()) == values[made.notes["won"]]
     spent = made.notes["samples"]
     assert made.samples == sum(spent.values())
     rollout = 64 * 16  # each stage ends with a whole rollout

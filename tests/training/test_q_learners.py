@@ -12,12 +12,12 @@ import torch
 
 from envs.errors import Interrupted
 from training.checkpoint import Unsaved, read_state, write_state
-from training.judge import bounds, references, value_of
+from training.judging.judge import bounds, references
 from training.learner import Learned, Point, Problem, Table
 from training.learners import bandit, dqn
 from training.learners.ppo import greedy_value
 from training.network import PolicyNetwork
-from training.q_learning import double_target
+from training.parts.q_learning import double_target
 
 SMALL_DQN = dqn.Settings(samples=3_200, customers=64, batch=64, updates=2, judged_every=1000)
 
@@ -89,7 +89,7 @@ def test_a_dqn_learns_the_journey(keen: Problem) -> None:
     learned = dqn.learn(keen, dqn.Settings(samples=128_000, customers=128, batch=256), Unsaved())
     assert network_score(keen, learned) >= 0.97
     assert learned.samples >= 128_000
-    assert value_of(keen, learned.shown_beside["potential_greedy"]) <= keen.solution.start_value(keen.kernel)
+    assert keen.value_of(learned.shown_beside["potential_greedy"]) <= keen.solution.start_value(keen.kernel)
 
 
 @pytest.mark.parametrize("offers", [1, 37])
@@ -107,7 +107,7 @@ def test_an_interrupted_dqn_ends_with_the_weights_of_an_uninterrupted_one(
 def test_the_bandit_that_is_learned_is_the_baseline_of_that_name(keen: Problem) -> None:
     learned = bandit.learn(keen, bandit.Settings(), Unsaved())
     assert isinstance(learned.policy, Table)
-    assert value_of(keen, learned.policy.actions) == pytest.approx(references(keen).baselines["bandit"])
+    assert keen.value_of(learned.policy.actions) == pytest.approx(references(keen).baselines["bandit"])
 
 
 def test_a_bandit_paid_by_the_model_is_myopic_where_its_features_suffice(keen: Problem) -> None:
@@ -116,4 +116,4 @@ def test_a_bandit_paid_by_the_model_is_myopic_where_its_features_suffice(keen: P
     learned = bandit.learn(keen, settings, Unsaved(points.append))
     assert isinstance(learned.policy, Table)
     assert points[-1].samples == settings.customers * settings.days
-    assert value_of(keen, learned.policy.actions) <= keen.solution.start_value(keen.kernel)
+    assert keen.value_of(learned.policy.actions) <= keen.solution.start_value(keen.kernel)

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import training.sweep_trial
+import training.sweeps.trial
 from envs.errors import ConfigError, Interrupted, UserError
 from tests.training.silence import dead_port
-from training.cluster_run import Job, Key
-from training.interval import interquartile_mean
+from training.judging.seeds import interquartile_mean
 from training.learner import Point
 from training.run_config import load_run
-from training.spool import journals, read
-from training.sweep import run
-from training.sweep_config import load_sweep
-from training.sweep_trial import Progress
-from training.train import run as train
+from training.runs.cluster_run import Job, Key
+from training.runs.train import run as train
+from training.sweeps.config import load_sweep
+from training.sweeps.sweep import run
+from training.sweeps.trial import Progress
+from training.tracking.spool import journals, read
 
 TEXT = """
 learner: ppo
@@ -88,7 +88,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
 
     def put(engine: Scripted | None = None) -> Scripted:
         made = engine or Scripted()
-        monkeypatch.setattr(training.sweep_trial, "engine_module", lambda name: made)
+        monkeypatch.setattr(training.sweeps.trial, "engine_module", lambda name: made)
         return made
 
     return put

@@ -15,10 +15,10 @@ import pytest
 from envs.errors import UserError
 from tests.training.silence import black_hole, dead_port, dying, mute
 from training.learner import Point
-from training.redaction import flatten, redact
-from training.spool import Journal, journals, read
-from training.sync import sync_all
-from training.tracking import Tracker
+from training.tracking.redaction import flatten, redact
+from training.tracking.spool import Journal, journals, read
+from training.tracking.sync import sync_all
+from training.tracking.tracking import Tracker
 
 BEGAN = 1_700_000_000.0
 CURVE = [Point(0.5, 100, 1.0, {"score": 0.25}), Point(1.0, 200, 2.5, {"score": 0.75})]
@@ -144,7 +144,7 @@ def test_a_replay_that_forgot_what_it_did_finds_its_runs_again(tmp_path: Path, s
 def test_an_interrupted_sync_goes_on_where_it_stopped(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.replay import Replay
+    from training.tracking.store import Replay
 
     with dead_port() as uri:
         tracked_in_vain(uri, tmp_path)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from envs.errors import ScenarioError
-from envs.journey import compile_journey
-from envs.relaxation import potential, relaxed_kernel
-from envs.scenario import Scenario
-from envs.sweeps import q_values
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Scenario
+from envs.solve.relaxation import potential, relaxed_kernel
+from envs.solve.sweeps import q_values
 from training.learner import Problem
 from training.learners.ppo import Settings, reward_model, shaping_potential
-from training.train_env import TrainEnv
+from training.parts.train_env import TrainEnv
 
 
 def play(env: TrainEnv, days: int, seed: int = 0) -> tuple[np.ndarray, int]:

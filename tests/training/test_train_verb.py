@@ -12,7 +12,7 @@ import pytest
 
 from envs.cli import main
 from envs.errors import ConfigError
-from envs.policy import load_bundle
+from envs.policy.policy import load_bundle
 from training.run_config import load_run
 
 ENTRY = {"name", "states", "optimum", "service_only", "never", "best_baseline", "value", "score", "edge"}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.assignment import assign_cluster, assign_clusters
-from envs.scenario import Assignment, AssignmentRule, Centroids, Condition, Scenario
-from envs.scenario_file import load_scenario
+from envs.files.scenario_file import load_scenario
+from envs.scenario.assignment import assign_cluster, assign_clusters
+from envs.scenario.schema import Assignment, AssignmentRule, Centroids, Condition, Scenario
 from tests.conftest import ROOT
 
 TINY = load_scenario(ROOT / "configs" / "scenarios" / "tiny.yaml")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.consents import nearest_patterns, project
+from envs.policy.consents import nearest_patterns, project
 
 
 def test_a_known_pattern_is_answered_as_itself() -> None:

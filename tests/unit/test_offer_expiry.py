@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from envs.advance import CONTACT, PURCHASE, REDEMPTION, apply, close_day, start_state
-from envs.journey import Journey, compile_journey
-from envs.scenario_file import load_scenario
+from envs.day.fold import CONTACT, PURCHASE, REDEMPTION, apply, close_day, start_state
+from envs.files.scenario_file import load_scenario
+from envs.journey.journey import Journey, compile_journey
 
 SKELETON = Path(__file__).resolve().parents[2] / "configs" / "mappings" / "starbucks_scenario.yaml"
 OFFER_3, OFFER_7 = 3, 7

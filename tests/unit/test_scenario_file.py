@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from envs.errors import ScenarioError
-from envs.scenario import Scenario
-from envs.scenario_file import load_scenario, write_scenario
+from envs.files.scenario_file import load_scenario, write_scenario
+from envs.scenario.schema import Scenario
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "scenarios").glob("*.yaml"))
 

@@ -1,4 +1,4 @@
-"""Masked LinUCB as a learner: the contextual bandit of `training/bandit.py`, exported and served.
+"""Masked LinUCB as a learner: the contextual bandit of `training/judging/bandit.py`, exported and served.
 
 The same implementation as the baseline of that name; with the default settings it is the baseline.
 It plans no further than today, so it is the price of not planning, as a policy. Open requests are
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 
-from envs.evaluation import policy_values
-from training.bandit import BanditSettings, linear_bandit
+from envs.solve.evaluation import policy_values
+from training.judging.bandit import BanditSettings, linear_bandit
 from training.learner import Learned, Point, Problem, Report, Table
 
 Settings = BanditSettings

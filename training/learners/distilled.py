@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from envs.evaluation import occupancy
-from envs.sweeps import q_values
-from training.imitation import Imitation, imitate
+from envs.solve.evaluation import occupancy
+from envs.solve.sweeps import q_values
 from training.learner import Learned, Problem, Report
 from training.network import PolicyNetwork
+from training.parts.imitation import Imitation, imitate
 from training.threads import single_threaded
 
 ROUGHLY = 1e-6  # accuracy of the visits, relative to the start's

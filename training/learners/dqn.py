@@ -16,18 +16,17 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from envs.masks import unpack
-from envs.relaxation import greedy_policy
-from envs.scenario import Strict
+from envs.day.masks import unpack
+from envs.scenario.schema import Strict
+from envs.solve.relaxation import greedy_policy
 from training.learner import Learned, Point, Problem, Report
 from training.learners.ppo import Settings as Recipe
 from training.learners.ppo import greedy_value, reward_model, shaping_potential
 from training.network import PolicyNetwork
-from training.ppo_state import env_state, restore_env
-from training.q_learning import double_target
-from training.replay_buffer import ReplayBuffer, generator_state, set_generator
+from training.parts.ppo_state import env_state, restore_env
+from training.parts.q_learning import ReplayBuffer, double_target, generator_state, set_generator
+from training.parts.train_env import TrainEnv
 from training.threads import single_threaded
-from training.train_env import TrainEnv
 
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]

@@ -19,12 +19,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from envs.state import COLUMN
-from envs.state_rows import StateRows
-from training.days import Days, from_log, simulated
-from training.imitation import Imitation
-from training.learned_plan import judged, planned, taught
+from envs.day.states import StateRows
+from envs.journey.state import COLUMN
+from training.dynamics.counts import Days, from_log, simulated
+from training.dynamics.learning import judged, planned, taught
 from training.learner import Learned, Problem, Report
+from training.parts.imitation import Imitation
 from training.threads import single_threaded
 
 Count = Annotated[int, Field(ge=1)]

@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from envs.scenario import Strict
-from training.day_sampler import DaySampler
-from training.imitation import Imitation
-from training.learned_mdp import Plan
-from training.learned_plan import judged, planned, taught
+from envs.scenario.schema import Strict
+from training.dynamics.learning import judged, planned, taught
+from training.dynamics.planning import Plan
+from training.dynamics.sampler import DaySampler
 from training.learner import Learned, Point, Problem, Report
+from training.parts.imitation import Imitation
 from training.threads import single_threaded
 
 MARKS = 20  # of progress

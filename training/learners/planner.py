@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envs.scenario import Strict
+from envs.scenario.schema import Strict
 from training.learner import Learned, Point, Problem, Report, Table
 
 

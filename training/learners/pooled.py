@@ -19,10 +19,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from envs.journey import compile_journey
-from envs.scenario import Strict
+from envs.journey.journey import compile_journey
+from envs.scenario.schema import Strict
 from training.checkpoint import read_state, write_state
-from training.judge import bounds, value_of
+from training.judging.judge import bounds
 from training.learner import Learned, Point, Problem, Report, Table
 from training.learners.ppo import (
     Positive,
@@ -36,9 +36,9 @@ from training.learners.ppo import (
 )
 from training.learners.ppo import Settings as Recipe
 from training.learners.ppo import learn as learn_alone
-from training.masked_ppo import CutPPO
 from training.network import PolicyNetwork
-from training.pooled import PooledEnv, fold_cluster, load_layers, pooled_sizes
+from training.parts.masked_ppo import CutPPO
+from training.parts.pooled_env import PooledEnv, fold_cluster, load_layers, pooled_sizes
 from training.threads import single_threaded
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -112,7 +112,7 @@ def best_of(problem: Problem, settings: Settings, found: dict[str, Learned]) -> 
 
 def score_of(problem: Problem, learned: Learned) -> float:
     """Exact score of a candidate's greedy policy; a value where the score is undefined."""
-    value = value_of(problem, greedy_actions(problem, learned))
+    value = problem.value_of(greedy_actions(problem, learned))
     score = bounds(problem).score(value)
     return value if score is None else score
 

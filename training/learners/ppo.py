@@ -20,17 +20,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from envs.evaluation import policy_values
-from envs.relaxation import expected_rewards, greedy_policy, potential
-from envs.scenario import Strict
-from training.judge import value_of
+from envs.scenario.schema import Strict
+from envs.solve.evaluation import policy_values
+from envs.solve.relaxation import expected_rewards, greedy_policy, potential
 from training.learner import Learned, Point, Problem, Report, Table
-from training.masked_ppo import CutPPO, OneHotFeatures, PriorPolicy
 from training.network import PolicyNetwork
-from training.ppo_state import restore, state_of
-from training.prior import line_search, potential_prior, uniform_prior
+from training.parts.masked_ppo import CutPPO, OneHotFeatures, PriorPolicy
+from training.parts.ppo_state import restore, state_of
+from training.parts.prior import line_search, potential_prior, uniform_prior
+from training.parts.train_env import RewardModel, TrainEnv
 from training.threads import single_threaded
-from training.train_env import RewardModel, TrainEnv
 
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -238,4 +237,4 @@ def greedy_value(problem: Problem, network: PolicyNetwork, prior: Any = None) ->
     logits = logits_of(problem, network)
     base = uniform_prior(problem.legal) if prior is None else prior.reshape(logits.shape)
     greedy = (base + logits).argmax(axis=1).astype(np.int8)
-    return value_of(problem, greedy.reshape(problem.blocks, -1))
+    return problem.value_of(greedy.reshape(problem.blocks, -1))

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from envs.scenario import Strict
+from envs.scenario.schema import Strict
 from training.checkpoint import Unsaved
 from training.learner import Learned, Problem, Report
 from training.learners import distilled, ppo
 from training.learners.distilled import Settings as Teacher
 from training.learners.ppo import Settings as Recipe
-from training.prior import ILLEGAL
+from training.parts.prior import ILLEGAL
 
 
 def _recipe() -> Recipe:

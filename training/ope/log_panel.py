@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from envs.columns import Columns
 from envs.compiled import compiled
+from envs.day.masks import legal_bits, unpack
+from envs.day.states import load_state
 from envs.errors import GateError
-from envs.journey import Journey, compile_journey
-from envs.masks import legal_bits, unpack
-from envs.observation import write_observation
-from envs.replay import Plan, Replay, Starts, replay
-from envs.scenario import Scenario
-from envs.simulator import load_state
-from envs.state import COLUMN
+from envs.journey.journey import Journey, compile_journey
+from envs.journey.observation import write_observation
+from envs.journey.state import COLUMN
+from envs.scenario.schema import Scenario
+from envs.timeline.columns import Columns
+from envs.timeline.replay import Plan, Replay, Starts, replay
 from training.ope.panel import Panel
 
 DETAILED = 12  # components of at most so many levels are regressed one by one

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from envs.actions import actions_of
 from envs.errors import ConfigError
-from envs.policy import Bundle, serving_probabilities
-from envs.scenario import Scenario
+from envs.policy.policy import Bundle, serving_probabilities
+from envs.scenario.actions import actions_of
+from envs.scenario.schema import Scenario
 from training.ope.log_panel import LoggedJourneys
 
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from envs.alive import check_scenario
+from envs.cli.output import emit, plain, table
 from envs.errors import UserError
-from envs.output import emit, plain, table
-from envs.scenario_file import load_scenario
-from training.log_check import LogReport, inspect
-from training.mapping import load_mapping
-from training.prepare import prepare
+from envs.files.scenario_file import load_scenario
+from training.judging.alive import check_scenario
+from training.logs.log_check import LogReport, inspect
+from training.logs.mapping import load_mapping
+from training.logs.prepare import prepare
 
 
 def check(

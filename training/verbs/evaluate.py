@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from envs.cli.output import emit, figure, table
 from envs.errors import UserError
-from envs.output import emit, figure, table
 
 
 def evaluate(
@@ -29,10 +29,10 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """The value of a bundle in a scenario or on a held-out log."""
-    from envs.policy import load_bundle
-    from envs.scenario_file import load_scenario
-    from training.evaluate import LogOptions, in_scenario, on_log
-    from training.logged import read_logged
+    from envs.files.scenario_file import load_scenario
+    from envs.policy.policy import load_bundle
+    from training.judging.evaluate import LogOptions, in_scenario, on_log
+    from training.logs.logged import read_logged
 
     if (scenario is None) == (not log):
         raise UserError("nothing to evaluate on", expected="either --scenario S or --log LOG")

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from envs.output import emit, table
-from training.fit import FitResult, fit_log
-from training.fit_evidence import calibrations, likelihoods
-from training.fit_report import NON_CAUSAL, document, write_report
-from training.mapping import load_mapping
+from envs.cli.output import emit, table
+from training.fit.evidence import calibrations, likelihoods
+from training.fit.fit import FitResult, fit_log
+from training.fit.report import NON_CAUSAL, document, write_report
+from training.logs.mapping import load_mapping
 
 
 def fit(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from envs.cli.output import emit
 from envs.errors import UserError
-from envs.output import emit
-from training.map_skeleton import skeleton
+from training.logs.map_skeleton import skeleton
 
 
 def map_(

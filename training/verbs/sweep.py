@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from envs.output import emit, figure, table
+from envs.cli.output import emit, figure, table
 
 
 def sweep(
@@ -23,8 +23,8 @@ def sweep(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Search settings; the same command goes on with an interrupted or finished sweep."""
-    from training.sweep import run
-    from training.sweep_config import load_sweep
+    from training.sweeps.config import load_sweep
+    from training.sweeps.sweep import run
 
     loaded = load_sweep(
         config,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from envs.output import emit, table
+from envs.cli.output import emit, table
 
 
 def sync(
@@ -17,7 +17,7 @@ def sync(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Log what is in the spool of these folders; again adds nothing."""
-    from training.sync import sync_all
+    from training.tracking.sync import sync_all
 
     document = sync_all(out, tracking)
     emit(document, json, lambda console: show(console, document))

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from envs.cli.output import emit, figure, table
 from envs.errors import Interrupted
-from envs.output import emit, figure, table
 
 
 def train(
@@ -29,7 +29,7 @@ def train(
 ) -> None:
     """Train one policy a cluster, judge it exactly, write a bundle."""
     from training.run_config import load_run
-    from training.train import run as run_training
+    from training.runs.train import run as run_training
 
     config = load_run(
         run,

@@ -1,0 +1,1 @@
+"""What records and demonstrations share: public data, chains of commands, a server on loopback."""

@@ -1,1 +1,0 @@
-"""Where jobs run, one module each: `run(jobs, workers, show, stop)`. See `training/engine.py`."""
