@@ -1,4 +1,4 @@
-"""."""
+"""What the service refuses beyond the journey's own errors; `problems.py` maps them to HTTP codes."""
 
 from __future__ import annotations
 

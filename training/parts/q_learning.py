@@ -1,4 +1,4 @@
-"""A ring of the last transitions, as arrays: what off-policy learners draw their batches from.
+"""What off-policy learners are made of: a ring of the last transitions as arrays, and their targets.
 
 Holds observations, not states, and legal actions as bits. A cut is kept with the state it was cut
 in, so it is bootstrapped; only churn has a discount of 0. Draws are uniform.
