@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numba
 from numba.core import config
+from numba.core.dispatcher import Dispatcher
 
 ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("envs", "training")  # where compiled code lives
@@ -71,7 +72,7 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _use_cache(function: Callable[..., Any]) -> None:
+def _use_cache(function: Callable[..., object]) -> None:
     """Point numba at the folder of the function's module.
 
     It lies in `__pycache__` beside the package's sources; an installation that cannot be written
@@ -87,37 +88,42 @@ def _use_cache(function: Callable[..., Any]) -> None:
         config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
 
 
-def _compile(function: Callable[..., Any], **options: Any) -> Any:
+class _Options(TypedDict, total=False):
+    nogil: bool
+    parallel: bool
+
+
+def _compile(function: Callable[..., object], **options: Unpack[_Options]) -> Dispatcher:
     """IEEE arithmetic, no fast-math: the same bits in simulator, solver and service."""
     _use_cache(function)
     return numba.njit(cache=True, error_model="numpy", **options)(function)
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., object]) -> Dispatcher:
     """Compile for use from other compiled code."""
     return _compile(function)
 
 
-def unlocked(function: Callable[..., Any]) -> Any:
+def unlocked(function: Callable[..., object]) -> Dispatcher:
     """Compile for threads of Python's own; arguments must not be shared between them."""
     return _compile(function, nogil=True)
 
 
-def parallel(function: Callable[..., Any]) -> Any:
+def parallel(function: Callable[..., object]) -> Dispatcher:
     """Compile with `prange` over both cores; loop bodies must not share state."""
     return _compile(function, parallel=True, nogil=True)
 
 
-def inlined(function: Callable[..., Any]) -> Any:
+def inlined(function: Callable[..., object]) -> Dispatcher:
     """Compile into each caller: for loop bodies that take many arrays."""
     return numba.njit(inline="always", error_model="numpy")(function)
 
 
 @cache
-def plain(function: Any) -> Any:
+def plain(function: Dispatcher) -> FunctionType:
     """The compiled function and all it calls as plain Python: for one customer at a time."""
     python = function.py_func
-    scope: dict[str, Any] = {"__builtins__": builtins}
+    scope: dict[str, object] = {"__builtins__": builtins}
     for name in python.__code__.co_names:
         if name in python.__globals__:
             value = python.__globals__[name]

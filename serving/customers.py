@@ -6,9 +6,8 @@ import base64
 import binascii
 import datetime as dt
 from dataclasses import fields
-from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from envs.errors import UserError
 from envs.scenario.assignment import assign_cluster
@@ -145,7 +144,7 @@ def shown(event: Event) -> TimelineEvent:
     return TimelineEvent(**values)
 
 
-def logged(record: decision_log.Record) -> dict[str, Any]:
+def logged(record: decision_log.Record) -> dict[str, object]:
     """A decision as an export shows it."""
     return {
         "decision": record.answer,
@@ -164,7 +163,7 @@ def _find(connection: Connection, customer_id: str) -> ledger.Known:
     return who
 
 
-def _dated_later(who: ledger.Known, channel: str, moment: dt.datetime) -> Any:
+def _dated_later(who: ledger.Known, channel: str, moment: dt.datetime) -> ColumnElement[bool]:
     """A wish stated now overrules consent dated after it, as clocks that disagree write it."""
     return and_(
         events.c.customer_id.in_(who.identities),

@@ -20,6 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
@@ -125,7 +126,7 @@ def of_error(error: Exception, instance: str | None = None) -> Problem:
     return problem(500, "an unexpected error; it is in the server's log", instance)
 
 
-def of_validation(errors: Sequence[Any], instance: str | None = None) -> Problem:
+def of_validation(errors: Sequence[ErrorDetails], instance: str | None = None) -> Problem:
     """Pydantic's complaints, each with a JSON pointer, without the input."""
     items = [_item(error) for error in errors[:_MOST_ERRORS]]
     first = items[0] if items else ProblemItem(pointer="", detail="invalid")
@@ -133,7 +134,7 @@ def of_validation(errors: Sequence[Any], instance: str | None = None) -> Problem
     return problem(422, f"{first.pointer or 'body'}: {first.detail}{more}", instance, items)
 
 
-def _item(error: Any) -> ProblemItem:
+def _item(error: ErrorDetails) -> ProblemItem:
     if error.get("type") == "json_invalid":
         return ProblemItem(pointer="", detail=f"not JSON: {_plain(error['ctx']['error'])}")
     place = [str(part) for part in error.get("loc", ()) if part != "body"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, text
@@ -69,7 +69,7 @@ class Service:
             return Reply((await asyncio.to_thread(self._advise, request)).model_dump_json())
         return await self._once("decisions", key, request, lambda c: self._decide(c, request))
 
-    async def decide_batch(self, items: Sequence[dict[str, Any]]) -> BatchAnswer:
+    async def decide_batch(self, items: Sequence[dict[str, object]]) -> BatchAnswer:
         """Each request by itself; one wrong request does not spoil the others."""
         return BatchAnswer(results=await asyncio.gather(*(self._decide_item(item) for item in items)))
 
@@ -84,7 +84,7 @@ class Service:
         if record is None:
             raise NotFoundError("no such decision", got=decision_id)
         late = record.status == decision_log.RESERVED and record.expires_at <= now()
-        status: Any = "expired" if late else record.status
+        status: Literal["expired"] | decision_log.Status = "expired" if late else record.status
         return LoggedDecision(
             decision=Decision.model_validate(record.answer),
             status=status,
@@ -106,7 +106,7 @@ class Service:
     def _decide(self, connection: Connection, request: DecisionRequest) -> Decision:
         return self._counted(self.decider.decide(connection, request))
 
-    async def _decide_item(self, item: dict[str, Any]) -> BatchItem:
+    async def _decide_item(self, item: dict[str, object]) -> BatchItem:
         try:
             request = DecisionRequest.model_validate(item)
             reply = await self.decide(request, None)
@@ -233,7 +233,7 @@ class Service:
         self,
         route: str,
         key: str | None,
-        request: BaseModel | list[Any],
+        request: BaseModel | list[Incoming],
         command: Callable[[Connection], BaseModel],
         named: Sequence[str] = (),
     ) -> Reply:

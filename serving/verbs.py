@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from envs.cli.output import emit, table
 from envs.errors import UserError
 from envs.policy.policy import load_bundle
 from serving.decide.policies import Held
-from serving.decide.scoring import read_customers, read_events, score_customers, write_steps
+from serving.decide.scoring import Step, read_customers, read_events, score_customers, write_steps
 from serving.settings import Settings
 from serving.store.clock import now
 from serving.store.exporting import write_exported_log
@@ -78,7 +79,7 @@ def score(
     rows = read_customers(customers)
     counts: Counter[str] = Counter()
 
-    def counted() -> Any:
+    def counted() -> Iterator[Step]:
         for row in score_customers(held, rows, read_events(log, moment), moment, seed):
             counts[row["action"]] += 1
             yield row

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
-from typing import Annotated, Any
+from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 from typer.exceptions import TyperException
@@ -24,6 +24,8 @@ from envs.cli.output import only_documents
 from envs.errors import Interrupted, JourneyError
 
 GROUP = "journey.verbs"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 VERBS = {
     "map": "Write a commented mapping skeleton from a raw log.",
@@ -117,11 +119,11 @@ def _application(argv: list[str]) -> typer.Typer:
     return app
 
 
-def _guarded(verb: Callable[..., Any], as_json: bool) -> Callable[..., Any]:
+def _guarded(verb: Callable[P, T], as_json: bool) -> Callable[P, T]:
     """The verb, alone on stdout with its document and interruptible with a word."""
 
     @functools.wraps(verb)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
         with only_documents() if as_json else contextlib.nullcontext():
             try:
                 return verb(*args, **kwargs)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TextIO, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -24,6 +24,8 @@ from rich.progress import Progress, TextColumn, track
 from rich.table import Table
 
 Item = TypeVar("Item")
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
+"""What `json.dumps` writes without help; whole numbers are floats to the type checker."""
 
 _stdout: ContextVar[TextIO | None] = ContextVar("stdout", default=None)
 
@@ -39,7 +41,9 @@ def only_documents() -> Iterator[None]:
         _stdout.reset(token)
 
 
-def emit(document: Mapping[str, Any], as_json: bool, render: Callable[[Console], None] | None = None) -> None:
+def emit(
+    document: Mapping[str, object], as_json: bool, render: Callable[[Console], None] | None = None
+) -> None:
     """Print a verb's result once: the document, or what `render` draws for a person."""
     stream = _stdout.get() or sys.stdout
     if as_json or render is None:
@@ -49,12 +53,12 @@ def emit(document: Mapping[str, Any], as_json: bool, render: Callable[[Console],
         render(Console(file=stream, highlight=False, soft_wrap=not stream.isatty()))
 
 
-def to_json(document: Any) -> str:
+def to_json(document: object) -> str:
     """Strict JSON: NaN and infinities are null, numpy and pydantic values plain."""
     return json.dumps(plain(document), allow_nan=False, ensure_ascii=False)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Json:
     """`value` as JSON types."""
     if value is None or isinstance(value, (bool, int, str)):
         return int(value) if type(value) not in (bool, int) and isinstance(value, int) else value
@@ -77,14 +81,14 @@ def plain(value: Any) -> Any:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
-def figure(value: Any, digits: int = 3) -> str:
+def figure(value: object, digits: int = 3) -> str:
     """A cell of a table: numbers rounded, null as a dash."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     return f"{value:,.{digits}f}" if isinstance(value, (float, np.floating)) else str(value)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table for `render`; columns of numbers are right-aligned."""
     body = [list(row) for row in rows]
     out = Table(title=title or None, title_justify="left")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 from rich.console import Console
 
+from envs.arrays import Floats
 from envs.cli.output import emit, table, tracked
 from envs.errors import UserError
 from envs.files.scenario_file import load_scenario
@@ -19,6 +21,43 @@ from envs.solve.paths import ideal_path
 from envs.solve.references import References, references, start_value
 from envs.solve.solver import solve as solve_kernel
 from envs.solve.uncapped import Uncapped, uncapped
+
+
+class Worth(TypedDict):
+    """What a policy is worth from d0, and its share of what there is to win."""
+
+    value: float
+    score: float | None
+
+
+class Baseline(TypedDict):
+    """The best simple baseline."""
+
+    name: str
+    value: float
+
+
+class _Uncapped(TypedDict):
+    uncapped_optimum: float | None  # null without contact caps
+    uncapped_policy: Worth | None
+
+
+class Solved(_Uncapped):
+    """One cluster's row of design §8's document; values are of d0, in objective units."""
+
+    name: str
+    states: int
+    optimum: float
+    error_bound: float
+    service_only: float
+    never: float
+    best_baseline: Baseline
+    baselines: dict[str, float]
+    value: float
+    score: float | None
+    edge: float | None
+    solve_seconds: float
+    path: Mapping[str, Any]  # `ideal_path`'s document
 
 
 def solve(
@@ -47,7 +86,7 @@ def solve(
     emit(document, as_json, lambda console: _render(console, problem, rows))
 
 
-def solve_cluster(scenario: Scenario, cluster: str, objective: str) -> dict[str, Any]:
+def solve_cluster(scenario: Scenario, cluster: str, objective: str) -> Solved:
     """One cluster's row of design §8's document, without a learner."""
     started = time.perf_counter()
     journey = compile_journey(scenario, cluster)
@@ -76,7 +115,7 @@ def solve_cluster(scenario: Scenario, cluster: str, objective: str) -> dict[str,
     }
 
 
-def _without_caps(kernel: Kernel, weights: Any, known: References, free: Uncapped | None) -> dict[str, Any]:
+def _without_caps(kernel: Kernel, weights: Floats, known: References, free: Uncapped | None) -> _Uncapped:
     """The upper bound without contact caps, and its policy's value under them; null without caps."""
     if free is None:
         return {"uncapped_optimum": None, "uncapped_policy": None}
@@ -87,26 +126,27 @@ def _without_caps(kernel: Kernel, weights: Any, known: References, free: Uncappe
     }
 
 
-def _render(console: Console, scenario: Scenario, rows: list[dict[str, Any]]) -> None:
+def _render(console: Console, scenario: Scenario, rows: list[Solved]) -> None:
     columns = ("cluster", "states", "optimum", "service only", "never", "best baseline", "its value", "s")
     cells = [_cells(row) for row in rows]
     title = f"{scenario.name}: exact values a customer ({scenario.currency}, discounted)"
     console.print(table(title, columns, cells))
     for row in rows:
         steps = " → ".join(f"{_label(s)} ×{s['days']}" for s in row["path"]["steps"][:8])
-        if row["uncapped_optimum"] is not None:
+        free = row["uncapped_policy"]
+        if free is not None:
             console.print(
                 f"{row['name']}: without contact caps {row['uncapped_optimum']:.4g}; "
-                f"planned without them and made to obey, {row['uncapped_policy']['value']:.4g}"
+                f"planned without them and made to obey, {free['value']:.4g}"
             )
         console.print(f"{row['name']}: {row['path']['start']} to {row['path']['target']}: {steps}")
 
 
-def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+def _cells(row: Solved) -> tuple[object, ...]:
     best = row["best_baseline"]
     values = (row["optimum"], row["service_only"], row["never"], best["name"], best["value"])
     return (row["name"], f"{row['states']:,}", *values, row["solve_seconds"])
 
 
-def _label(step: dict[str, Any]) -> str:
+def _label(step: Mapping[str, object]) -> str:
     return f"{step['touchpoint']} by {step['channel']}" if step.get("touchpoint") else "wait"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import yaml
 
@@ -31,7 +31,7 @@ Key = tuple[str | int, ...]
 class Document:
     """The data of a file, and where in the file each part of it was written."""
 
-    data: Any
+    data: object
     path: str
     lines: dict[Key, int] = field(default_factory=dict)
 
@@ -91,15 +91,15 @@ def _text(path: Path, name: str, error: type[UserError]) -> str:
         raise error("not UTF-8 text", where=f"{name}:{line}", got=f"byte 0x{raw[cause.start]:02x}") from None
 
 
-def _json(text: str, name: str, error: type[UserError]) -> Any:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+def _json(text: str, name: str, error: type[UserError]) -> object:
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         out = dict(items)
         if len(out) < len(items):
             twice = next(k for i, (k, _) in enumerate(items) if any(k == other for other, _ in items[:i]))
             raise error(f"duplicate key {twice!r}", where=name)
         return out
 
-    def refuse(constant: str) -> Any:
+    def refuse(constant: str) -> NoReturn:
         raise error("not a finite number", where=name, got=constant)
 
     try:
@@ -115,7 +115,7 @@ class _Loader(yaml.SafeLoader):
 
     depth = 0
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
             raise _RefusedError("YAML tags are not allowed", event.start_mark.line, got=event.tag)
@@ -161,12 +161,12 @@ def _problem(cause: yaml.YAMLError) -> str:
 class _Builder:
     """Nodes to plain data, counting every expansion of an alias."""
 
-    def __init__(self, construct: Callable[[Any], Any]) -> None:
+    def __init__(self, construct: Callable[[yaml.Node], object]) -> None:
         self.construct = construct
         self.lines: dict[Key, int] = {}
         self.nodes = 0
 
-    def build(self, node: yaml.Node, key: Key, depth: int) -> Any:
+    def build(self, node: yaml.Node, key: Key, depth: int) -> object:
         line = node.start_mark.line
         self.lines.setdefault(key, line + 1)
         self.nodes += 1
@@ -178,8 +178,8 @@ class _Builder:
             return [self.build(item, (*key, i), depth + 1) for i, item in enumerate(node.value)]
         return self._scalar(node)
 
-    def _mapping(self, node: yaml.MappingNode, key: Key, depth: int) -> dict[str, Any]:
-        out: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, key: Key, depth: int) -> dict[str, object]:
+        out: dict[str, object] = {}
         for name, value in node.value:
             line = name.start_mark.line
             if not isinstance(name, yaml.ScalarNode):
@@ -192,7 +192,7 @@ class _Builder:
             out[name.value] = self.build(value, (*key, name.value), depth + 1)
         return out
 
-    def _scalar(self, node: yaml.Node) -> Any:
+    def _scalar(self, node: yaml.Node) -> object:
         try:
             value = self.construct(node)
         except (ValueError, OverflowError):  # 2026-02-30, an integer of thousands of digits

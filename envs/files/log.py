@@ -11,7 +11,6 @@ import gzip
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -148,7 +147,7 @@ def as_log(table: pa.Table, where: str = "log", zone: str | None = None) -> pa.T
     return log
 
 
-def _cast(column: Any, name: str, where: str) -> Any:
+def _cast(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
     kind = LOG_TYPES[name]
     if column.type == kind:
         return column
@@ -166,7 +165,7 @@ def _cast(column: Any, name: str, where: str) -> Any:
         ) from error
 
 
-def first_bad(column: Any, kind: Any) -> int:
+def first_bad(column: pa.ChunkedArray, kind: pa.DataType) -> int:
     """Row of the first value that does not cast, by bisection."""
     low, high = 0, len(column)
     while high - low > 1:
@@ -179,7 +178,7 @@ def first_bad(column: Any, kind: Any) -> int:
     return low
 
 
-def parse_times(column: Any, where: str, zone: str | None = None) -> Any:
+def parse_times(column: pa.ChunkedArray, where: str, zone: str | None = None) -> pa.ChunkedArray:
     """Times as UTC microseconds; a time without an offset needs `zone`."""
     kind = column.type
     target = LOG_TYPES["occurred_at"]
@@ -218,13 +217,13 @@ def parse_times(column: Any, where: str, zone: str | None = None) -> Any:
     return moments if zone is None else _localise(moments, zone, where).cast(target)
 
 
-def _no_missing(column: Any, where: str) -> None:
+def _no_missing(column: pa.ChunkedArray, where: str) -> None:
     if column.null_count:
         row = pc.index(pc.is_null(column), True).as_py()
         raise LogError("event without a time", where=f"{where}, event {row + 1}", expected="occurred_at")
 
 
-def _naive(where: str, value: Any) -> LogError:
+def _naive(where: str, value: object) -> LogError:
     return LogError(
         "time without a zone",
         where=where,
@@ -234,7 +233,7 @@ def _naive(where: str, value: Any) -> LogError:
     )
 
 
-def _localise(column: Any, zone: str, where: str) -> Any:
+def _localise(column: pa.ChunkedArray, zone: str, where: str) -> pa.ChunkedArray:
     """Wall-clock times of a zone; the hour that is skipped or repeated takes the standard reading."""
     try:
         return pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="latest")
@@ -315,7 +314,7 @@ def write_log(table: pa.Table, path: Path) -> None:
 
 def log_of(events: Iterable[Event]) -> pa.Table:
     """Events as a table of `LOG_SCHEMA`."""
-    rows: dict[str, list[Any]] = {name: [] for name in LOG_COLUMNS}
+    rows: dict[str, list[object]] = {name: [] for name in LOG_COLUMNS}
     for event in events:
         for name in LOG_COLUMNS:
             value = getattr(event, name)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from envs.files.document import Key, did_you_mean
 from envs.scenario.schema import Behavior, Cluster, Scenario
 
-Used = tuple[Key, Mapping[str, Any]]
+Used = tuple[Key, Mapping[str, object]]
 """A key of a behaviour, and the mapping by name that stands there."""
 
 

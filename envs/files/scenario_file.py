@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -61,7 +60,7 @@ def parse_scenario(document: Document) -> Scenario:
     return scenario
 
 
-def _completed(data: Any) -> Any:
+def _completed(data: object) -> object:
     """The data with top-level defaults laid under every cluster and persona."""
     if not isinstance(data, Mapping) or not isinstance(data.get("clusters"), list):
         return data
@@ -70,7 +69,7 @@ def _completed(data: Any) -> Any:
     return rest | {"clusters": [_cluster(defaults, cluster) for cluster in rest["clusters"]]}
 
 
-def _cluster(defaults: Mapping[str, Any], cluster: Any) -> Any:
+def _cluster(defaults: Mapping[str, object], cluster: object) -> object:
     if not isinstance(cluster, Mapping):
         return cluster
     out = dict(cluster)
@@ -81,13 +80,13 @@ def _cluster(defaults: Mapping[str, Any], cluster: Any) -> Any:
     return out
 
 
-def _persona(behavior: Any, persona: Any) -> Any:
+def _persona(behavior: object, persona: object) -> object:
     if not isinstance(persona, Mapping):
         return persona
     return dict(persona) | {"behavior": _merged(behavior, persona.get("behavior", {}), ("behavior",))}
 
 
-def _merged(base: Any, over: Any, key: tuple[str, ...]) -> Any:
+def _merged(base: object, over: object, key: tuple[str, ...]) -> object:
     """`over` laid on `base`; whatever is not two mappings is replaced."""
     if not isinstance(base, Mapping) or not isinstance(over, Mapping) or key in MIXES:
         return over
@@ -129,7 +128,7 @@ def write_scenario(scenario: Scenario, path: str | Path, heading: str = "") -> N
     draft.replace(target)
 
 
-def _section(name: str, value: Any) -> str:
+def _section(name: str, value: object) -> str:
     """One top-level key; inner mappings of plain values stand on one line."""
     flow = None if isinstance(value, (dict, list)) else False
     return yaml.safe_dump(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from envs.errors import UserError
 from envs.files.document import Document, Key, did_you_mean, dotted
@@ -42,7 +43,7 @@ def validated(
     model: type[Model],
     document: Document,
     error: type[UserError],
-    data: Any = None,
+    data: object = None,
     origin: Callable[[Key], Key] = lambda key: key,
 ) -> Model:
     """`data` (default: the document's) as a `model`; raises `error` naming key, file and line.
@@ -56,7 +57,7 @@ def validated(
         return model.model_validate(raw)
     except ValidationError as cause:
         problems = _problems(cause, raw)
-    found: dict[tuple[Key, str], tuple[Key, Any]] = {}
+    found: dict[tuple[Key, str], tuple[Key, ErrorDetails]] = {}
     for key, problem in problems:
         found.setdefault((origin(key), problem["type"]), (key, problem))
     place, (key, problem) = min(
@@ -67,7 +68,7 @@ def validated(
     raise _told(model, raw, key, place, problem, f"{document.at(place)}{more}", error)
 
 
-def _problems(cause: ValidationError, raw: Any) -> list[tuple[Key, Any]]:
+def _problems(cause: ValidationError, raw: object) -> list[tuple[Key, ErrorDetails]]:
     """(key, complaint) without the branch names of unions, keeping the deepest branch."""
     found = [(_key(problem, raw), problem) for problem in cause.errors(include_url=False)]
     keys = {key for key, _ in found}
@@ -78,7 +79,7 @@ def _problems(cause: ValidationError, raw: Any) -> list[tuple[Key, Any]]:
     ]
 
 
-def _key(problem: Any, raw: Any) -> Key:
+def _key(problem: ErrorDetails, raw: object) -> Key:
     """The complaint's place in the data: pydantic's, less its own annotations."""
     key: list[str | int] = []
     at = raw
@@ -87,14 +88,20 @@ def _key(problem: Any, raw: Any) -> Key:
         inside = isinstance(at, Mapping) and part in at
         if inside or (isinstance(at, list) and isinstance(part, int) and part < len(at)):
             key.append(part)
-            at = at[part]
+            at = _item(at, part)
         elif problem["type"] == "missing" and position == len(loc) - 1:
             key.append(part)
     return tuple(key)
 
 
 def _told(
-    model: type[BaseModel], raw: Any, key: Key, place: Key, problem: Any, at: str, error: type[UserError]
+    model: type[BaseModel],
+    raw: object,
+    key: Key,
+    place: Key,
+    problem: ErrorDetails,
+    at: str,
+    error: type[UserError],
 ) -> UserError:
     kind, got = problem["type"], problem["input"]
     if kind == "extra_forbidden":
@@ -110,7 +117,7 @@ def _told(
     return error(dotted(place), expected=expected, got=_short(got), hint=at)
 
 
-def _expected(kind: str, problem: Any, model: type[BaseModel], key: Key, raw: Any) -> str:
+def _expected(kind: str, problem: ErrorDetails, model: type[BaseModel], key: Key, raw: object) -> str:
     context = problem.get("ctx", {})
     if kind.startswith(("greater_than", "less_than")):
         return _range(_annotation(model, key, raw)[1]) or problem["msg"].removeprefix("Input should be ")
@@ -123,7 +130,7 @@ def _expected(kind: str, problem: Any, model: type[BaseModel], key: Key, raw: An
     return EXPECTED.get(kind) or problem["msg"].removeprefix("Input should be ")
 
 
-def _short(got: Any) -> Any:
+def _short(got: object) -> object:
     if isinstance(got, Mapping):
         return f"keys {', '.join(map(str, list(got)[:4]))}"
     if isinstance(got, list):
@@ -131,7 +138,7 @@ def _short(got: Any) -> Any:
     return got[:60] if isinstance(got, str) else got
 
 
-def _range(metadata: list[Any]) -> str:
+def _range(metadata: list[object]) -> str:
     bounds: dict[str, Any] = {}
     for item in metadata:
         for name in ("ge", "gt", "le", "lt"):
@@ -148,11 +155,11 @@ def _range(metadata: list[Any]) -> str:
     return f"at least {lower}" if "ge" in bounds else f"at most {upper}" if "le" in bounds else lower or upper
 
 
-def _annotation(model: Any, key: Key, raw: Any) -> tuple[Any, list[Any]]:
+def _annotation(model: type[BaseModel], key: Key, raw: object) -> tuple[object, list[object]]:
     """The declared type at a key, and the constraints on it."""
-    annotation: Any = model
-    metadata: list[Any] = []
-    at: Any = raw
+    annotation: object = model
+    metadata: list[object] = []
+    at = raw
     for part in key:
         at = _item(at, part)
         inner = _step(annotation, part)
@@ -162,14 +169,15 @@ def _annotation(model: Any, key: Key, raw: Any) -> tuple[Any, list[Any]]:
     return annotation, metadata
 
 
-def _item(value: Any, part: str | int) -> Any:
-    try:
+def _item(value: object, part: str | int) -> object:
+    if isinstance(value, Mapping):
+        return value.get(part)
+    if isinstance(value, list) and isinstance(part, int) and part < len(value):
         return value[part]
-    except (IndexError, KeyError, TypeError):
-        return None
+    return None
 
 
-def _step(annotation: Any, part: str | int) -> Any:
+def _step(annotation: object, part: str | int) -> object:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation.model_fields.get(str(part))
     arguments = get_args(annotation)
@@ -180,9 +188,9 @@ def _step(annotation: Any, part: str | int) -> Any:
     return None
 
 
-def _peel(inner: Any, at: Any) -> tuple[Any, list[Any]]:
+def _peel(inner: object, at: object) -> tuple[object, list[object]]:
     """Strip `Annotated` and pick the branch of a union that the data looks like."""
-    metadata: list[Any] = []
+    metadata: list[object] = []
     while True:
         if isinstance(inner, FieldInfo):
             metadata += inner.metadata
@@ -199,7 +207,7 @@ def _peel(inner: Any, at: Any) -> tuple[Any, list[Any]]:
             return inner, metadata
 
 
-def _fields(annotation: Any) -> list[str]:
+def _fields(annotation: object) -> list[str]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return list(annotation.model_fields)
     return []

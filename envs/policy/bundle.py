@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -170,7 +170,7 @@ def write_bundle(
     manifest: Manifest,
     scenario: Scenario,
     files: Mapping[str, bytes],
-    paths: Mapping[str, Any],
+    paths: Mapping[str, object],
 ) -> Path:
     """Write a complete bundle beside its final place, then move it there in one step.
 

@@ -7,12 +7,12 @@ the true consents, remove what is forbidden.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from envs.arrays import Floats, Ints
 
-def nearest_patterns(consents: Any, patterns: int) -> Any:
+
+def nearest_patterns(consents: Ints, patterns: int) -> Ints:
     """(2**C,) index into `consents` (M,) of the pattern with the fewest differing channels.
 
     Ties go to the pattern with fewer consents that the customer has not given, then to the
@@ -29,7 +29,7 @@ def nearest_patterns(consents: Any, patterns: int) -> Any:
     )
 
 
-def project(observations: Any, source: Any, known: Any) -> Any:
+def project(observations: Floats, source: Ints, known: Ints) -> Floats:
     """Observations (N, F) with their consent entries moved to a known pattern.
 
     `source` is the encoder's (−1 − channel on consent entries), `known` (2**C,) maps a pattern

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.errors import BundleError, UserError
 from envs.journey.journey import Journey, compile_journey
 from envs.journey.size import reachable_consents
@@ -49,7 +51,7 @@ _PARITY_TOLERANCE = 1e-4
 class Policy(Protocol):
     """What one cluster's file answers."""
 
-    def evaluate(self, observations: Any, legal: Any) -> tuple[Any, Any]:
+    def evaluate(self, observations: Floats, legal: Mask) -> tuple[Floats, Floats]:
         """`(probabilities, values)`, both (N, A), for (N, F) float32 and (N, A) bool.
 
         Probabilities are 0 where illegal and sum to 1; their argmax is the greedy action.
@@ -57,7 +59,7 @@ class Policy(Protocol):
         """
         ...
 
-    def raw(self, observations: Any) -> Any:
+    def raw(self, observations: Floats) -> Floats:
         """(N, A) probabilities as the file gives them, before any mask (parity)."""
         ...
 
@@ -94,18 +96,18 @@ class NetworkPolicy:
                 expected=f"observation (N, {features}) -> probabilities and values (N, {actions})",
             )
 
-    def _run(self, observations: Any) -> tuple[Any, Any]:
+    def _run(self, observations: Floats) -> tuple[Floats, Floats]:
         x = _finite(observations, self._names)
         probabilities, values = self._session.run(["probabilities", "values"], {"observation": x})
         if not (np.isfinite(probabilities).all() and np.isfinite(values).all()):
             raise BundleError("network gave a number that is not finite", where=self._where)
         return probabilities, values.astype(np.float64)
 
-    def raw(self, observations: Any) -> Any:
+    def raw(self, observations: Floats) -> Floats:
         """(N, A) probabilities before any mask."""
         return self._run(observations)[0]
 
-    def evaluate(self, observations: Any, legal: Any) -> tuple[Any, Any]:
+    def evaluate(self, observations: Floats, legal: Mask) -> tuple[Floats, Floats]:
         """Masked, renormalised probabilities and values, for the nearest consents it was trained on."""
         known = project(_finite(observations, self._names), self._source, self._known)
         probabilities, values = self._run(known)
@@ -157,7 +159,7 @@ class TablePolicy:
         self._worst = float(np.max(self._gaps)) * self._scale
         self._block = nearest_patterns(arrays["consents"], int(rules.sizes[COLUMN.consent]))
 
-    def _locate(self, observations: Any) -> tuple[Any, Any, Any]:
+    def _locate(self, observations: Floats) -> tuple[Ints, Ints, Mask]:
         """(block, state, living), each (N,), of integer observations."""
         x = _finite(observations, self._names)[:, : len(self._sizes)]  # a table knows no belief
         levels = np.rint(x).astype(np.int64)
@@ -179,14 +181,14 @@ class TablePolicy:
         state = np.where(living, state, 0)
         return self._block[consent], state, living
 
-    def raw(self, observations: Any) -> Any:
+    def raw(self, observations: Floats) -> Floats:
         """(N, A) one-hot of the table's action."""
         block, state, _ = self._locate(observations)
         out = np.zeros((len(block), self._gaps.shape[2]))
         out[np.arange(len(block)), self._actions[block, state]] = 1.0
         return out
 
-    def evaluate(self, observations: Any, legal: Any) -> tuple[Any, Any]:
+    def evaluate(self, observations: Floats, legal: Mask) -> tuple[Floats, Floats]:
         """One-hot of the planned action (the best legal one where a mask removes it), and Q."""
         block, state, living = self._locate(observations)
         gaps = self._gaps[block, state].astype(np.float64)
@@ -296,7 +298,7 @@ def check_parity(policy: Policy, parity: Parity, where: str) -> None:
         )
 
 
-def _finite(observations: Any, names: tuple[str, ...]) -> Any:
+def _finite(observations: Floats, names: tuple[str, ...]) -> npt.NDArray[np.float32]:
     """(N, F) float32, checked: NaN in would be NaN out without a word."""
     x = np.ascontiguousarray(observations, dtype=np.float32)
     if x.ndim != 2 or x.shape[1] != len(names):
@@ -311,7 +313,7 @@ def _finite(observations: Any, names: tuple[str, ...]) -> Any:
     return x
 
 
-def _read_arrays(content: bytes, where: str) -> dict[str, Any]:
+def _read_arrays(content: bytes, where: str) -> dict[str, Array]:
     """The table's arrays; an object array (a pickle) is refused by numpy itself."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:

@@ -5,14 +5,14 @@ One implementation for simulate, judge and service; the propensity logged is thi
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from envs.arrays import Floats, Mask
 
 
 def serving_probabilities(
-    probabilities: Any, values: Any, legal: Any, exploration: float, max_regret: float
-) -> Any:
+    probabilities: Floats, values: Floats, legal: Mask, exploration: float, max_regret: float
+) -> Floats:
     """(N, A) probabilities of the sampler that is really used; each row sums to 1.
 
     Greedy with 1 − `exploration`; the rest spread evenly over the legal actions (the greedy
@@ -28,7 +28,7 @@ def serving_probabilities(
     return out
 
 
-def sample(probabilities: Any, u: float) -> tuple[int, float]:
+def sample(probabilities: Floats, u: float) -> tuple[int, float]:
     """(action, propensity) for a uniform number u in [0, 1); never an action of probability 0."""
     cumulative = np.cumsum(probabilities)
     action = int(np.searchsorted(cumulative, u * cumulative[-1], side="right"))

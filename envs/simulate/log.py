@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from envs.arrays import Array, Floats, Ints
 from envs.day.day import (
     OUT_INBOUND,
     OUT_OPT_OUT,
@@ -58,11 +58,20 @@ class _Events:
     """Integer columns of events, gathered day by day."""
 
     def __init__(self) -> None:
-        self._parts: list[Any] = []
-        self._values: list[Any] = []
-        self._chances: list[Any] = []
+        self._parts: list[Ints] = []
+        self._values: list[Floats] = []
+        self._chances: list[Floats] = []
 
-    def add(self, who: Any, day: int, second: int, kind: Kind, **columns: Any) -> None:
+    def add(
+        self,
+        who: Ints,
+        day: int,
+        second: int,
+        kind: Kind,
+        value: Floats | None = None,
+        propensity: Floats | None = None,
+        **columns: Ints | int,
+    ) -> None:
         """One kind of event for customers `who`; names are given as numbers."""
         part = np.full((8, len(who)), NONE, dtype=np.int64)
         part[WHO], part[DAY], part[SECOND], part[KIND] = who, day, second, int(kind)
@@ -75,10 +84,11 @@ class _Events:
             if name in columns:
                 part[position] = columns[name]
         self._parts.append(part)
-        self._values.append(columns.get("value", np.full(len(who), np.nan)))
-        self._chances.append(columns.get("propensity", np.full(len(who), np.nan)))
+        absent = np.full(len(who), np.nan)
+        self._values.append(absent if value is None else value)
+        self._chances.append(absent if propensity is None else propensity)
 
-    def sorted(self) -> tuple[Any, Any, Any]:
+    def sorted(self) -> tuple[Ints, Floats, Floats]:
         """All columns by customer, day, second, kind."""
         whole = np.concatenate(self._parts, axis=1)
         key = ((whole[WHO] * 4096 + whole[DAY]) * 86_400 + whole[SECOND]) * 16 + whole[KIND]
@@ -125,7 +135,7 @@ def _simulate(journey: Journey, decide: Decider, span: Span, first: int, size: i
 
 
 def _one_day(
-    journey: Journey, decide: Decider, simulator: Simulator, alive: Any, seed: int, day: int, events: _Events
+    journey: Journey, decide: Decider, simulator: Simulator, alive: Ints, seed: int, day: int, events: _Events
 ) -> None:
     rules, noon = journey.rules, DECISION_HOUR * 3600
     who = simulator.customers[alive]
@@ -155,7 +165,7 @@ def _one_day(
     marketing = (chosen > 0) & (np.asarray(rules.is_service)[touchpoint] == 0)
     answered = np.where(marketing, channel, np.asarray(rules.action_channel)[np.maximum(opened, 0)])
 
-    def happened(kind: Kind, column: int, **columns: Any) -> None:
+    def happened(kind: Kind, column: int, **columns: Array) -> None:
         hit = outcome[:, column] >= 0
         chosen_columns = {name: array[hit] for name, array in columns.items()}
         events.add(who[hit], day, noon + int(kind), kind, **chosen_columns)
@@ -172,7 +182,9 @@ def _one_day(
     events.add(who[asked], day + 1, 0, Kind.INBOUND, channel=outcome[asked, OUT_INBOUND])
 
 
-def _table(journey: Journey, span: Span, events: Any, values: Any, chances: Any, label: str) -> pa.Table:
+def _table(
+    journey: Journey, span: Span, events: Ints, values: Floats, chances: Floats, label: str
+) -> pa.Table:
     """Numbers to the log's columns; names are dictionaries, so nothing is written twice."""
     scenario, rows = journey.scenario, events.shape[1]
     kind = events[KIND]
@@ -202,26 +214,26 @@ def _table(journey: Journey, span: Span, events: Any, values: Any, chances: Any,
     return pa.Table.from_arrays(arrays, schema=LOG_SCHEMA)
 
 
-def _text(numbers: Any) -> Any:
+def _text(numbers: Ints) -> pa.StringArray:
     return pa.array(numbers).cast(pa.string())
 
 
-def _same(text: str, rows: int) -> Any:
+def _same(text: str, rows: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([text]))
 
 
-def _names(numbers: Any, names: list[str]) -> Any:
+def _names(numbers: Ints, names: list[str]) -> pa.DictionaryArray:
     """Numbers as dictionary-coded names; -1 is null."""
     codes = pa.array(numbers.astype(np.int32), mask=numbers < 0)
     return pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.string()))
 
 
-def _direction(kind: Any) -> Any:
+def _direction(kind: Ints) -> Ints:
     inward = np.isin(kind, [Kind.RESPONSE, Kind.OPT_OUT, Kind.INBOUND, Kind.OPT_IN, Kind.PURCHASE])
     return np.where(kind == Kind.CONTACT, 1, np.where(inward, 0, NONE))
 
 
-def _eligible(journey: Journey, legal: Any) -> Any:
+def _eligible(journey: Journey, legal: Ints) -> pa.DictionaryArray:
     """Legal action keys of decisions; -1 is null."""
     sets, codes = np.unique(legal, return_inverse=True)
     keys = [action.key for action in journey.actions]
@@ -234,7 +246,7 @@ def _eligible(journey: Journey, legal: Any) -> Any:
     )
 
 
-def _moments(span: Span, zone: str, day: Any, second: Any) -> Any:
+def _moments(span: Span, zone: str, day: Ints, second: Ints) -> pa.TimestampArray:
     """UTC times of local days and seconds; the zone's offset is taken once a day and clock hour."""
     hours = second // 3600
     pairs, codes = np.unique(day * 24 + hours, return_inverse=True)

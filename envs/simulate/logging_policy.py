@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints
 from envs.compiled import compiled
 from envs.day.masks import unpack
 from envs.day.rng import BEHAVIOR, day_key, uniform
@@ -32,7 +33,7 @@ NAMES = (
 class Decider(Protocol):
     """Action probabilities of one cluster's behaviour policy."""
 
-    def __call__(self, states: Any, observations: Any, legal: Any) -> Any:
+    def __call__(self, states: Ints, observations: Floats, legal: Ints) -> Floats:
         """(N, A) of (N, 12) states, (N, F) observations and (N,) legal bits."""
         ...
 
@@ -48,7 +49,7 @@ def deciders(spec: str) -> Callable[[Journey], Decider]:
     def of(journey: Journey) -> Decider:
         members = [(weight, build(journey)) for weight, build in parts]
 
-        def mixture(states: Any, observations: Any, legal: Any) -> Any:
+        def mixture(states: Ints, observations: Floats, legal: Ints) -> Floats:
             out = np.zeros((len(legal), len(journey.actions)))
             for weight, member in members:
                 out += weight * member(states, observations, legal)
@@ -81,7 +82,7 @@ def _part(text: str, mixed: bool) -> tuple[float, Callable[[Journey], Decider]]:
 
 
 def _random_legal(journey: Journey) -> Decider:
-    def decide(states: Any, observations: Any, legal: Any) -> Any:
+    def decide(states: Ints, observations: Floats, legal: Ints) -> Floats:
         mask = unpack(legal, len(journey.actions))
         return mask / mask.sum(axis=1, keepdims=True)
 
@@ -100,14 +101,14 @@ def _table(journey: Journey, name: str) -> Decider:
     block[kernel.consents] = np.arange(len(kernel.consents))
     eye = np.eye(kernel.actions)
 
-    def decide(states: Any, observations: Any, legal: Any) -> Any:
+    def decide(states: Ints, observations: Floats, legal: Ints) -> Floats:
         chosen = policy[block[states[:, COLUMN.consent]], states.astype(np.int64) @ strides]
         return eye[chosen] if chosen.ndim == 1 else chosen
 
     return decide
 
 
-def _policy(kernel: Kernel, name: str) -> Any:
+def _policy(kernel: Kernel, name: str) -> Array:
     if name == "business_rules":
         return business_rules(kernel, service_only(kernel))
     return baselines(kernel, kernel.journey.weights())[name]
@@ -122,7 +123,7 @@ def _served(bundle: Bundle, journey: Journey) -> Decider:
         )
     policy, entry = bundle.policy(cluster), bundle.manifest.clusters[cluster]
 
-    def decide(states: Any, observations: Any, legal: Any) -> Any:
+    def decide(states: Ints, observations: Floats, legal: Ints) -> Floats:
         mask = unpack(legal, len(journey.actions))
         probabilities, values = policy.evaluate(observations, mask)
         exploration = bundle.manifest.exploration

@@ -6,12 +6,14 @@ event kind) only, so batches of any size and threads of any number give the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 
+from envs.arrays import Floats, Ints, Mask
 from envs.compiled import compiled, inlined, parallel
 from envs.day.day import OUTCOMES, play_day, sample_day
 from envs.day.likelihood import after_close, after_day
@@ -114,10 +116,10 @@ def _believe(
 class Outcomes:
     """What one day did to N customers; arrays are reused by the next step."""
 
-    rewards: Any  # (N, R) float32, unweighted components
-    churned: Any  # (N,) bool
-    outcomes: Any  # (N, 7) int8, columns of `envs.day.day`
-    values: Any  # (N,) float64 purchase value
+    rewards: Floats  # (N, R) float32, unweighted components
+    churned: Mask  # (N,) bool
+    outcomes: Ints  # (N, 7) int8, columns of `envs.day.day`
+    values: Floats  # (N,) float32 purchase value
 
 
 class Simulator:
@@ -148,7 +150,7 @@ class Simulator:
         self.beliefs = np.zeros((customers, len(journey.encoding.beliefs)))
         self.reset()
 
-    def reset(self, who: Any = None, customers: Any = None) -> None:
+    def reset(self, who: Ints | Sequence[int] | None = None, customers: Ints | None = None) -> None:
         """Start journeys anew: all, or those at positions `who` as new `customers` ids."""
         who = np.arange(len(self.customers)) if who is None else np.asarray(who, dtype=np.int64)
         if customers is not None:
@@ -162,7 +164,7 @@ class Simulator:
             self.beliefs[who] = self.journey.shares
             self.observations[who, len(self._source) :] = self.journey.shares
 
-    def step(self, actions: Any) -> Outcomes:
+    def step(self, actions: Ints) -> Outcomes:
         """One day under `actions` (N,); raises `ValueError` on an illegal action."""
         actions = np.asarray(actions, dtype=np.int64)
         illegal, before = 0, self.states.copy() if self.beliefs.shape[1] else self.states

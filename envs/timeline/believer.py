@@ -8,7 +8,8 @@ has been made already. Further contacts of a day have no likelihood. The rule it
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import NamedTuple
 
 from envs.compiled import plain
 from envs.day.day import (
@@ -110,7 +111,9 @@ class Believer:
         belief = self._learn(self._after_close, mind.belief, state, outcome)
         return mind._replace(belief=belief, outcome=_with(mind.outcome, OUT_INBOUND, channel))
 
-    def _learn(self, rule: Any, belief: tuple[float, ...], *evidence: Any) -> tuple[float, ...]:
+    def _learn(
+        self, rule: FunctionType, belief: tuple[float, ...], *evidence: State | int | tuple[int, ...]
+    ) -> tuple[float, ...]:
         updated = list(belief)
         rule(self._machine, self._chances, *evidence, updated, [FLOOR] * len(updated))
         return tuple(updated)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from envs.arrays import Floats, Ints, Mask
 from envs.errors import LogError
 from envs.scenario.actions import actions_of
 from envs.scenario.events import KINDS, Kind
@@ -30,18 +30,18 @@ EPOCH = dt.date(1970, 1, 1)
 class Columns:
     """N customers, M events; `order` says which row of the log each event was."""
 
-    customers: Any  # (N,) ids, a pyarrow string array
-    offsets: Any  # (N + 1,) first event of each customer
-    day: Any  # (M,) int32 local day since 1970-01-01
-    second: Any  # (M,) int32 of that local day
-    kind: Any  # (M,) int8
-    touchpoint: Any  # (M,) int16, -1 none or another system's
-    channel: Any  # (M,) int16
-    level: Any  # (M,) int16 stage or survey level
-    action: Any  # (M,) int16 of contacts and decisions, 0 wait, -1 not one of ours
-    value: Any  # (M,) float64, 0 where absent
-    propensity: Any  # (M,) float64, NaN where absent
-    order: Any  # (M,) int64 row of the log
+    customers: pa.StringArray  # (N,) ids
+    offsets: Ints  # (N + 1,) first event of each customer
+    day: Ints  # (M,) int32 local day since 1970-01-01
+    second: Ints  # (M,) int32 of that local day
+    kind: Ints  # (M,) int8
+    touchpoint: Ints  # (M,) int16, -1 none or another system's
+    channel: Ints  # (M,) int16
+    level: Ints  # (M,) int16 stage or survey level
+    action: Ints  # (M,) int16 of contacts and decisions, 0 wait, -1 not one of ours
+    value: Floats  # (M,) float64, 0 where absent
+    propensity: Floats  # (M,) float64, NaN where absent
+    order: Ints  # (M,) int64 row of the log
 
     @property
     def events(self) -> int:
@@ -85,7 +85,7 @@ def number_events(log: pa.Table, scenario: Scenario) -> Columns:
     )
 
 
-def _codes(column: Any) -> tuple[Any, Any]:
+def _codes(column: pa.ChunkedArray) -> tuple[pa.StringArray, Ints]:
     """Distinct customer ids and each row's number among them."""
     flat = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if not pa.types.is_dictionary(flat.type):
@@ -99,7 +99,7 @@ def _codes(column: Any) -> tuple[Any, Any]:
     return flat.dictionary.filter(pa.array(used)), renumbered[codes].astype(np.int32)
 
 
-def _indices(column: Any) -> tuple[list[Any], Any]:
+def _indices(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
     """Distinct values and each row's number among them, -1 for null."""
     if column.num_chunks == 0:
         return [], np.zeros(0, np.int64)
@@ -110,7 +110,7 @@ def _indices(column: Any) -> tuple[list[Any], Any]:
     return flat.dictionary.to_pylist(), pc.fill_null(flat.indices, NONE).to_numpy(zero_copy_only=False)
 
 
-def _mapped(column: Any, known: dict[str, int], what: str | None, log: pa.Table) -> Any:
+def _mapped(column: pa.ChunkedArray, known: dict[str, int], what: str | None, log: pa.Table) -> Ints:
     """Names as numbers (int16); an unknown name is an error where `what` names it, else -1."""
     names, codes = _indices(column)
     table = np.full(len(names) + 1, NONE, dtype=np.int16)  # last entry: null
@@ -126,13 +126,13 @@ def _mapped(column: Any, known: dict[str, int], what: str | None, log: pa.Table)
     return table[codes]
 
 
-def _blank(column: Any) -> Any:
+def _blank(column: pa.ChunkedArray) -> Mask:
     """True where the text is null or empty."""
     names, codes = _indices(column)
     return np.array([not name for name in names] + [True], dtype=bool)[codes]
 
 
-def _levels(log: pa.Table, kind: Any, scenario: Scenario) -> Any:
+def _levels(log: pa.Table, kind: Ints, scenario: Scenario) -> Ints:
     """The new stage of a `stage` event, the level of a `survey`; else -1."""
     names, codes = _indices(log["outcome"])
     stages = {s.name: i for i, s in enumerate(scenario.stages)}
@@ -153,14 +153,14 @@ def _levels(log: pa.Table, kind: Any, scenario: Scenario) -> Any:
     return out
 
 
-def _survey(outcome: Any, value: Any, log: pa.Table, row: int) -> int:
+def _survey(outcome: str | None, value: float | None, log: pa.Table, row: int) -> int:
     try:
         return int(outcome if outcome is not None else value or 0)
     except ValueError as error:
         raise LogError("survey without a level", where=_where(log, row), got=outcome) from error
 
 
-def _require_names(log: pa.Table, kind: Any, channel: Any, level: Any) -> None:
+def _require_names(log: pa.Table, kind: Ints, channel: Ints, level: Ints) -> None:
     needs = np.isin(kind, [int(k) for k in (Kind.CONTACT, Kind.OPT_IN, Kind.OPT_OUT, Kind.INBOUND)])
     lost = (needs & (channel < 0)) | ((kind == int(Kind.STAGE)) & (level < 0))
     if lost.any():
@@ -174,7 +174,7 @@ def _where(log: pa.Table, row: int) -> str:
     return f"event {log['event_id'][row].as_py()} (row {row + 1})"
 
 
-def _order(who: Any, moment: Any, kind: Any, ids: Any) -> Any:
+def _order(who: Ints, moment: Ints, kind: Ints, ids: pa.ChunkedArray) -> Ints:
     """Rows by customer, time, kind, then event id; costs nothing where that is so already."""
     same = who[1:] == who[:-1]
     later = (moment[1:] > moment[:-1]) | ((moment[1:] == moment[:-1]) & (kind[1:] >= kind[:-1]))
@@ -196,7 +196,7 @@ def _order(who: Any, moment: Any, kind: Any, ids: Any) -> Any:
     return order
 
 
-def _local(moment: Any, zone: str) -> tuple[Any, Any]:
+def _local(moment: Ints, zone: str) -> tuple[Ints, Ints]:
     """UTC microseconds → (local day, second of it), by the zone's offset each quarter of an hour."""
     seconds = moment // 1_000_000
     if zone != "UTC":
@@ -214,7 +214,7 @@ def _local(moment: Any, zone: str) -> tuple[Any, Any]:
     return day.astype(np.int32), (seconds - day * DAY_SECONDS).astype(np.int32)
 
 
-def _actions(scenario: Scenario, kind: Any, touchpoint: Any, channel: Any, blank: Any) -> Any:
+def _actions(scenario: Scenario, kind: Ints, touchpoint: Ints, channel: Ints, blank: Mask) -> Ints:
     """Action numbers of decisions and contacts; a decision without a touchpoint waited."""
     known = {action.key: i for i, action in enumerate(actions_of(scenario))}
     table = np.full((len(scenario.touchpoints) + 1, len(scenario.channels) + 1), NONE, dtype=np.int16)
@@ -227,9 +227,9 @@ def _actions(scenario: Scenario, kind: Any, touchpoint: Any, channel: Any, blank
     return out
 
 
-def _int64(column: Any) -> Any:
+def _int64(column: pa.ChunkedArray) -> Ints:
     return column.combine_chunks().cast(pa.int64()).to_numpy(zero_copy_only=False)
 
 
-def _floats(column: Any, absent: float) -> Any:
+def _floats(column: pa.ChunkedArray, absent: float) -> Floats:
     return pc.fill_null(column, absent).combine_chunks().to_numpy(zero_copy_only=False)

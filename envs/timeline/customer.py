@@ -10,9 +10,10 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from envs.arrays import Floats
 from envs.day.fold import apply, close_day, in_season
 from envs.errors import LogError
 from envs.journey.journey import Journey
@@ -20,9 +21,9 @@ from envs.journey.state import State
 from envs.scenario.events import KINDS, Event, Kind
 from envs.timeline.believer import Believer, Mind
 
-_apply: Any = apply.py_func
-_close_day: Any = close_day.py_func
-_in_season: Any = in_season.py_func
+_apply = apply.py_func
+_close_day = close_day.py_func
+_in_season = in_season.py_func
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Fold:
         contacted = live.contacted_today or marketing
         return replace(live, state=state, contacted_today=contacted, mind=mind)
 
-    def observe(self, live: Live) -> Any:
+    def observe(self, live: Live) -> Floats:
         """(F,) float32 what a policy is told: the state, and the belief where there is one."""
         belief = self._believer.belief(live.mind) if self._believer and live.mind is not None else ()
         return self.journey.encoding.encode(live.state, belief)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from envs.journey.journey import Journey
 from envs.journey.state import State
 
 
-def describe(journey: Journey, state: State) -> dict[str, Any]:
+def describe(journey: Journey, state: State) -> dict[str, object]:
     """The components in design order; those a scenario does not use are left out."""
     scenario, rules = journey.scenario, journey.rules
     used = {name for name, size in zip(State._fields, rules.sizes.tolist(), strict=True) if size > 1} | {
         "stage",
         "consent",
     }
-    shown: dict[str, Any] = {
+    shown: dict[str, object] = {
         "stage": scenario.stages[state.stage].name,
         "engagement": state.engagement,
         "fatigue": state.fatigue,
@@ -32,7 +30,7 @@ def describe(journey: Journey, state: State) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if name in used}
 
 
-def _inbox(journey: Journey, level: int) -> dict[str, Any] | None:
+def _inbox(journey: Journey, level: int) -> dict[str, object] | None:
     if level == 0:
         return None
     age = (level - 1) % journey.scenario.memory.inbox.expiry_days
@@ -40,7 +38,7 @@ def _inbox(journey: Journey, level: int) -> dict[str, Any] | None:
     return {"channel": channel.name, "days_open": age}
 
 
-def _offer(journey: Journey, level: int) -> dict[str, Any] | None:
+def _offer(journey: Journey, level: int) -> dict[str, object] | None:
     if level == 0:
         return None
     rules, left, after = journey.rules, 0, level
@@ -54,7 +52,7 @@ def _offer(journey: Journey, level: int) -> dict[str, Any] | None:
     }
 
 
-def _open_contact(journey: Journey, level: int) -> dict[str, Any] | None:
+def _open_contact(journey: Journey, level: int) -> dict[str, object] | None:
     if level == 0:
         return None
     action = journey.actions[int(journey.rules.open_action[level])]

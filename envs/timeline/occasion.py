@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from envs.day.masks import STATE_RULES, permitted
@@ -22,7 +22,7 @@ from envs.timeline.customer import Fold, Live
 LIVE_RULES = (*STATE_RULES, "daily_limit", "quiet_hours", "availability", "suppression", "excluded")
 """Rule names in the order in which a blocked action is explained."""
 
-_permitted: Any = permitted.py_func
+_permitted = permitted.py_func
 _CAP, _CALENDAR = STATE_RULES.index("cap"), STATE_RULES.index("calendar")
 
 

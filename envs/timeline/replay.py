@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.compiled import compiled
 from envs.day.day import NONE
 from envs.day.fold import CONTACT, apply, close_day, in_season, start_state
@@ -56,8 +57,8 @@ class Plan(NamedTuple):
 class Starts(NamedTuple):
     """Where each customer stands before the first event, (N,) each."""
 
-    stage: Any  # int64
-    consent: Any  # int64 bits
+    stage: Ints  # int64
+    consent: Ints  # int64 bits
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ class Replay:
     """The result for some customers."""
 
     rows: Rows
-    final: Any  # (n, 12) int16 state after each customer's last event
+    final: Ints  # (n, 12) int16 state after each customer's last event
     faults: dict[str, int]
-    rewards: Any = None  # (n, R) float64 components each row earned, where asked for
+    rewards: Floats | None = None  # (n, R) float64 components each row earned, where asked for
 
 
 @compiled
@@ -87,17 +88,17 @@ def _cut(columns: Any, start: int, end: int) -> int:
 class _Events(NamedTuple):
     """The columns that compiled code reads."""
 
-    offsets: Any
-    day: Any
-    second: Any
-    kind: Any
-    touchpoint: Any
-    channel: Any
-    level: Any
-    action: Any
-    value: Any
-    propensity: Any
-    order: Any
+    offsets: Ints
+    day: Ints
+    second: Ints
+    kind: Ints
+    touchpoint: Ints
+    channel: Ints
+    level: Ints
+    action: Ints
+    value: Floats
+    propensity: Floats
+    order: Ints
 
 
 @compiled
@@ -241,13 +242,13 @@ def replay(
             machine, journey.packed[0].price, events, plan, starts,
             day_number(season) if season else NONE, low, high, out, final, faults, earned,
         )  # fmt: skip
-        rows = Rows(*(array[:count] for array in out))
+        rows = Rows._make(array[:count] for array in out)
         counted = dict(zip(FAULTS, faults.tolist(), strict=True))
         yield Replay(rows, final, counted, earned[:count] if rewards else None)
         low = high
 
 
-def _row_limits(log: Columns, plan: Plan) -> Any:
+def _row_limits(log: Columns, plan: Plan) -> Ints:
     """(N,) cumulative upper bounds of the rows: days of the window, and a contact may add one."""
     entry = log.day[np.minimum(log.offsets[:-1], log.events - 1)]
     first = np.where(np.diff(log.offsets) > 0, entry, plan.first_day)

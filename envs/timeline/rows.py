@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.compiled import compiled
 from envs.day.chances import fresh_row, open_contact_row, touchpoint_in_play
 from envs.day.day import NONE, possible
@@ -53,27 +54,27 @@ FAULTS = (
 class Rows(NamedTuple):
     """Customer-days, (n,) each: the state before the decision, the action, its outcomes."""
 
-    customer: Any  # int32 position in `Columns.customers`
-    day: Any  # int32 local day since 1970-01-01
-    primary: Any  # int8 1: the day's decision; 0: a further contact of it
-    state: Any  # (n, 12) int16
-    assigned: Any  # int16 action of the decision row, -1 without one
-    action: Any  # int16 action whose contact went out, 0 wait
-    propensity: Any  # float32, NaN where unknown
-    decision: Any  # int64 row of the log, -1 without one
-    in_play: Any  # int32 action × window + age of the contact a response answers, -1 none
-    offer: Any  # int8 offer kind in hand today, the contact's included
-    answered: Any  # int8 1: a response to the contact in play
-    responded: Any  # int16 touchpoint responded to today, -1 none
-    opt_out: Any  # int8 -1 no trial, 0 stayed, 1 left
-    resolution: Any  # int8 -1 no trial, 0, 1 resolved
-    purchases: Any  # int16
-    value: Any  # float64 of the day's purchases
-    held: Any  # int8 offer kind that the first purchase could redeem
-    redeemed: Any  # int16 touchpoint, -1 none
-    move: Any  # int8 -1 no draw, else number in `MOVES`
-    closing: Any  # (n, 3) int16 stage, goodwill, waiting after the close; stage -1: not observed
-    inbound: Any  # int8 channel of the new request, -1 none
+    customer: Ints  # int32 position in `Columns.customers`
+    day: Ints  # int32 local day since 1970-01-01
+    primary: Ints  # int8 1: the day's decision; 0: a further contact of it
+    state: Ints  # (n, 12) int16
+    assigned: Ints  # int16 action of the decision row, -1 without one
+    action: Ints  # int16 action whose contact went out, 0 wait
+    propensity: Floats  # float32, NaN where unknown
+    decision: Ints  # int64 row of the log, -1 without one
+    in_play: Ints  # int32 action × window + age of the contact a response answers, -1 none
+    offer: Ints  # int8 offer kind in hand today, the contact's included
+    answered: Ints  # int8 1: a response to the contact in play
+    responded: Ints  # int16 touchpoint responded to today, -1 none
+    opt_out: Ints  # int8 -1 no trial, 0 stayed, 1 left
+    resolution: Ints  # int8 -1 no trial, 0, 1 resolved
+    purchases: Ints  # int16
+    value: Floats  # float64 of the day's purchases
+    held: Ints  # int8 offer kind that the first purchase could redeem
+    redeemed: Ints  # int16 touchpoint, -1 none
+    move: Ints  # int8 -1 no draw, else number in `MOVES`
+    closing: Ints  # (n, 3) int16 stage, goodwill, waiting after the close; stage -1: not observed
+    inbound: Ints  # int8 channel of the new request, -1 none
 
 
 def blank_rows(n: int) -> Rows:

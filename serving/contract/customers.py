@@ -34,7 +34,7 @@ class TimelineEvent(Model):
     queue: str | None
 
 
-_STORED: Any = dict.fromkeys(TimelineEvent.model_fields) | {
+_STORED: dict[str, Any] = dict.fromkeys(TimelineEvent.model_fields) | {
     "event_id": "shop-77120",
     "source": "shop",
     "customer_id": "c-1042",
@@ -121,7 +121,7 @@ class CustomerState(Model):
     cluster: str
     as_of: Moment
     local_date: str
-    components: dict[str, Any]
+    components: dict[str, object]
     levels: dict[str, int]
     observation: dict[str, Number]
 
@@ -149,7 +149,7 @@ class CustomerExport(Model):
     attributes: Attributes
     clusters: dict[str, str]
     events: list[TimelineEvent]
-    decisions: list[dict[str, Any]]
+    decisions: list[dict[str, object]]
 
 
 class Erased(Model):

@@ -23,8 +23,8 @@ from serving.contract.words import (
 MOST_IN_A_BATCH = 1000
 MOST_IN_A_TIMELINE = 5000
 
-_POLICY: Any = {"name": "omnichannel_retail", "version": "1", "sha256": "9f2c" + 60 * "0"}
-_DECISION: Any = {
+_POLICY: dict[str, Any] = {"name": "omnichannel_retail", "version": "1", "sha256": "9f2c" + 60 * "0"}
+_DECISION: dict[str, Any] = {
     "decision_id": "d_6f1d2c9a4be84f0c9a31b7e2",
     "customer_id": "c-1042",
     "cluster": "loyal",
@@ -86,7 +86,7 @@ class DecisionBatch(Model):
         json_schema_extra={"examples": [{"decisions": [{"customer_id": "c-1"}, {"customer_id": "c-2"}]}]}
     )
 
-    decisions: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MOST_IN_A_BATCH)]
+    decisions: Annotated[list[dict[str, object]], Field(min_length=1, max_length=MOST_IN_A_BATCH)]
 
 
 class PolicyRef(Model):
@@ -172,7 +172,7 @@ class BatchItem(Model):
 
     status: int
     decision: Decision | None = None
-    problem: dict[str, Any] | None = None
+    problem: dict[str, object] | None = None
 
 
 class BatchAnswer(Model):
@@ -251,7 +251,7 @@ class LoggedDecision(Model):
     state: dict[str, int]
     observation: dict[str, Number]
     u: Probability
-    request: dict[str, Any]
+    request: dict[str, object]
 
 
 class Replayed(Model):

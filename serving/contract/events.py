@@ -25,7 +25,7 @@ from serving.contract.words import (
 
 MOST_AT_ONCE = 5000
 
-_EVENT: Any = {
+_EVENT: dict[str, Any] = {
     "event_id": "shop-77120",
     "source": "shop",
     "customer_id": "c-1042",
@@ -34,7 +34,7 @@ _EVENT: Any = {
     "value": 59.9,
     "currency": "EUR",
 }
-_CLOUDEVENT: Any = {
+_CLOUDEVENT: dict[str, Any] = {
     "specversion": "1.0",
     "id": "a-19",
     "source": "/mailer",
@@ -43,7 +43,7 @@ _CLOUDEVENT: Any = {
     "subject": "c-1042",
     "data": {"channel": "email"},
 }
-_SEGMENT: Any = {
+_SEGMENT: dict[str, Any] = {
     "type": "track",
     "messageId": "ajs-5c1",
     "userId": "c-1042",
@@ -112,7 +112,7 @@ class CloudEvent(Model):
     time: Moment | None = None  # default: when it was received
     datacontenttype: Text | None = None
     dataschema: Text | None = None
-    data: dict[str, Any] = {}
+    data: dict[str, object] = {}
 
 
 class _Segment(Model):
@@ -131,14 +131,14 @@ class SegmentTrack(_Segment):
 
     type: Literal["track"]
     event: Label
-    properties: dict[str, Any] = {}
+    properties: dict[str, object] = {}
 
 
 class SegmentIdentify(_Segment):
     """Segment `identify`: attributes of a customer."""
 
     type: Literal["identify"]
-    traits: dict[str, Any] = {}
+    traits: dict[str, object] = {}
 
 
 class SegmentAlias(_Segment):
@@ -148,7 +148,7 @@ class SegmentAlias(_Segment):
     previousId: CustomerId  # noqa: N815
 
 
-def _form(value: Any) -> str:
+def _form(value: object) -> str:
     fields = value if isinstance(value, dict) else vars(value) if isinstance(value, Model) else {}
     if fields.get("specversion") is not None:
         return "cloudevents"
@@ -168,7 +168,7 @@ Incoming = Annotated[
 Incomings = Annotated[list[Incoming], Field(min_length=1, max_length=MOST_AT_ONCE)]
 
 
-def _one_or_many(value: Any) -> str:
+def _one_or_many(value: object) -> str:
     return "many" if isinstance(value, list) else "one"
 
 

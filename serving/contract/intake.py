@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -37,7 +36,7 @@ _MEANINGS: dict[str, tuple[str, str | None]] = {  # Segment's e-commerce and mes
     "push_notification_tapped": ("response", "push"),
 }
 _VALUES = ("value", "revenue", "total")
-_ATTRIBUTES: TypeAdapter[dict[str, Any]] = TypeAdapter(Attributes)
+_ATTRIBUTES: TypeAdapter[Attributes] = TypeAdapter(Attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Arrival:
     event_id: str
     customer_id: str
     event: Event | None = None
-    attributes: dict[str, Any] | None = None
+    attributes: Attributes | None = None
     alias: str | None = None
 
 
@@ -96,7 +95,7 @@ def _track(message: SegmentTrack, received: dt.datetime) -> Arrival:
     customer, properties = _segment_customer(message), message.properties
     if not kind:
         return Arrival(SEGMENT, message.messageId, customer)
-    fields: dict[str, Any] = {"channel": channel} if channel else {}
+    fields: dict[str, object] = {"channel": channel} if channel else {}
     fields |= {key: properties[key] for key in EventFields.model_fields if properties.get(key) is not None}
     worth = next((properties[key] for key in _VALUES if properties.get(key) is not None), None)
     return _checked(
@@ -120,9 +119,9 @@ def _segment_customer(message: SegmentTrack | SegmentIdentify | SegmentAlias) ->
     return customer
 
 
-def _usable(traits: dict[str, Any]) -> dict[str, Any]:
+def _usable(traits: dict[str, object]) -> Attributes:
     """Traits that can be attributes; nested ones (an address, a company) cannot place anybody."""
-    usable: dict[str, Any] = {}
+    usable: Attributes = {}
     for key, value in traits.items():
         try:
             usable |= _ATTRIBUTES.validate_python({key: value})
@@ -131,7 +130,7 @@ def _usable(traits: dict[str, Any]) -> dict[str, Any]:
     return usable
 
 
-def _checked(fields: dict[str, Any], where: str) -> Arrival:
+def _checked(fields: dict[str, object], where: str) -> Arrival:
     try:
         message = JourneyEvent.model_validate(fields)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 
 from serving.contract.words import Label, Model
 
-_HELD: Any = {
+_HELD: dict[str, Any] = {
     "name": "omnichannel_retail",
     "version": "1",
     "sha256": "9f2c" + 60 * "0",
@@ -97,7 +97,7 @@ class ClusterPath(Model):
     cluster: str
     objective: str
     policy: dict[str, str]
-    path: Any
+    path: object
 
 
 class Health(Model):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -125,8 +124,7 @@ class Decider:
         request = DecisionRequest.model_validate(record.request)
         who = ledger.known(connection, record.customer_id, record.seq)
         evidence = _evidence(connection, who, request, record.decided_at, record.seq)
-        mode: Any = record.mode
-        worked = work_out(held, record.cluster, mode, request, record.decided_at, evidence, record.u)
+        worked = work_out(held, record.cluster, record.mode, request, record.decided_at, evidence, record.u)
         stored = replayed(record)
         again = replayed(recomputed(held, record, worked))
         return Replay(decision_id=decision_id, identical=stored == again, stored=stored, recomputed=again)

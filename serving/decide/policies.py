@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -50,7 +49,7 @@ class Held:
         """A cluster's compiled journey."""
         return self.bundle.journey(cluster)
 
-    def vocabulary(self) -> tuple[Any, ...]:
+    def vocabulary(self) -> tuple[list[str], ...]:
         """The names that stored events may use."""
         scenario = self.bundle.scenario
         return tuple(sorted(x.name for x in what) for what in (scenario.stages, scenario.channels))

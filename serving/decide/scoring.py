@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,22 +47,41 @@ STEP_SCHEMA = pa.schema(
 _AT_ONCE = 10_000
 
 
-def read_customers(path: Path) -> list[dict[str, Any]]:
+class Step(TypedDict):
+    """One customer's next step: a row of `STEP_SCHEMA`."""
+
+    customer_id: str
+    cluster: str
+    action: str
+    touchpoint: str | None  # None: wait
+    channel: str | None
+    propensity: float
+    value: float  # of the action, in objective units
+    eligible: str  # legal action keys, separated by |
+    degraded: bool
+    decided_at: dt.datetime
+    expires_at: dt.datetime
+    policy_name: str
+    policy_version: str
+    policy_sha256: str
+
+
+def read_customers(path: Path) -> list[dict[str, object]]:
     """Rows with a `customer_id`, each customer once."""
     table = read_table(path)
     if "customer_id" not in table.column_names:
         raise LogError(
             "missing column", where=str(path), got=", ".join(table.column_names), expected="customer_id"
         )
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows: list[dict[str, object]] = table.to_pylist()
     seen: set[str] = set()
     for number, row in enumerate(rows, start=1):
         if row["customer_id"] is None:
             raise LogError("row without a customer", where=f"{path}, row {number}", expected="customer_id")
-        row["customer_id"] = str(row["customer_id"])
-        if row["customer_id"] in seen:
-            raise LogError("customer twice", where=f"{path}, row {number}", got=row["customer_id"])
-        seen.add(row["customer_id"])
+        row["customer_id"] = customer = str(row["customer_id"])
+        if customer in seen:
+            raise LogError("customer twice", where=f"{path}, row {number}", got=customer)
+        seen.add(customer)
     return rows
 
 
@@ -77,16 +96,16 @@ def read_events(path: Path | None, moment: dt.datetime) -> dict[str, list[Event]
 
 def score_customers(
     held: Held,
-    customers: list[dict[str, Any]],
+    customers: list[dict[str, object]],
     events: Mapping[str, list[Event]],
     moment: dt.datetime,
     seed: int,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Step]:
     """One row of `STEP_SCHEMA` a customer; the draw depends on seed and customer only."""
     secret, request = bytes.fromhex(fresh_secret(seed)), DecisionRequest()
     scenario = held.bundle.scenario
     for row in customers:
-        customer = row["customer_id"]
+        customer = str(row["customer_id"])
         attributes = {name: value for name, value in row.items() if name != "customer_id"}
         cluster = assign_cluster(scenario, attributes)
         stored = events.get(customer) or _stated(held, row, moment)
@@ -112,7 +131,7 @@ def score_customers(
         }
 
 
-def write_steps(rows: Iterator[dict[str, Any]], out: Path) -> int:
+def write_steps(rows: Iterator[Step], out: Path) -> int:
     """Write rows as they come; a failure leaves no half-written file."""
     out.parent.mkdir(parents=True, exist_ok=True)
     draft, count = out.with_name(f".{out.name}.part"), 0
@@ -127,9 +146,9 @@ def write_steps(rows: Iterator[dict[str, Any]], out: Path) -> int:
     return count
 
 
-def _stated(held: Held, row: Mapping[str, Any], moment: dt.datetime) -> list[Event]:
+def _stated(held: Held, row: Mapping[str, object], moment: dt.datetime) -> list[Event]:
     """What the table itself says of a customer without events, as events at the day's start."""
-    scenario, customer = held.bundle.scenario, row["customer_id"]
+    scenario, customer = held.bundle.scenario, str(row["customer_id"])
     midnight = dt.datetime.combine(held.fold.local_date(moment), dt.time(), tzinfo=held.fold.zone)
     said: list[Event] = []
     stage = row.get("stage")

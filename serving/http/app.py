@@ -21,7 +21,7 @@ from serving.settings import Settings
 class JourneyApp(FastAPI):
     """FastAPI whose OpenAPI document knows the problem type of every error."""
 
-    def openapi(self) -> dict[str, Any]:
+    def openapi(self) -> dict[str, object]:
         """The document, built once."""
         if self.openapi_schema is None:
             document = super().openapi()

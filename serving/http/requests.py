@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.routing import APIRoute
@@ -39,7 +39,7 @@ IdempotencyKey = Annotated[
 class StrictRequest(Request):
     """JSON as RFC 8259 has it: UTF-8, no NaN, no lone surrogates, bounded depth."""
 
-    async def json(self) -> Any:
+    async def json(self) -> object:
         """The parsed body."""
         body = await self.body()
         try:
@@ -55,7 +55,7 @@ class StrictRequest(Request):
 class StrictRoute(APIRoute):
     """A route whose request bodies are read by `StrictRequest`."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, None, Response]]:
         """The framework's handler behind the stricter request."""
         handler = super().get_route_handler()
 

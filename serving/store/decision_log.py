@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Final, Literal
 
 from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
+from serving.contract.words import Mode
 from serving.store.clock import from_us, to_us
 from serving.store.ledger import Known
 from serving.store.tables import decisions
 
-RESERVED = "reserved"
+Status = Literal["none", "sent", "reserved", "rejected", "failed"]
+RESERVED: Final = "reserved"
 """Status of a deferred contact that waits for its activation."""
 
 _NEW = insert(decisions)
@@ -39,7 +41,7 @@ class Record:
     cluster: str
     decided_at: dt.datetime
     expires_at: dt.datetime
-    mode: str
+    mode: Mode
     policy_name: str
     policy_version: str
     policy_sha256: str
@@ -49,10 +51,10 @@ class Record:
     eligible: tuple[str, ...]
     state: dict[str, int]
     observation: dict[str, float]
-    request: dict[str, Any]
-    answer: dict[str, Any]
+    request: dict[str, object]
+    answer: dict[str, object]
     deferred: bool
-    status: str
+    status: Status
     settled_seq: int | None = None
 
     @property
@@ -104,7 +106,7 @@ _PLAIN = tuple(
 )
 
 
-def _record(row: Row[Any]) -> Record:
+def _record(row: Row[*tuple[object, ...]]) -> Record:
     return Record(
         decided_at=from_us(row.decided_us),
         expires_at=from_us(row.expires_us),

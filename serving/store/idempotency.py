@@ -7,7 +7,7 @@ exists without the other.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -26,9 +26,9 @@ class Reply:
     replayed: bool = False
 
 
-def fingerprint(request: BaseModel | list[BaseModel]) -> str:
+def fingerprint(request: BaseModel | Sequence[BaseModel]) -> str:
     """What makes two requests the same: their content."""
-    many = request if isinstance(request, list) else [request]
+    many = [request] if isinstance(request, BaseModel) else request
     content = [item.model_dump(mode="json", exclude_unset=True) for item in many]
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

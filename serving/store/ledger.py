@@ -13,9 +13,22 @@ from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from envs.scenario.events import Event
+from serving.contract.words import Attribute, Attributes
 from serving.store.clock import from_us, to_us
 from serving.store.tables import (
     assignments,
@@ -112,13 +125,13 @@ def merge_identities(connection: Connection, alias: str, customer_id: str, seq: 
 # --- attributes and clusters ----------------------------------------------------------------------
 
 
-def attributes_of(connection: Connection, customer_id: str) -> dict[str, Any]:
+def attributes_of(connection: Connection, customer_id: str) -> Attributes:
     """Attributes learned so far."""
     text = connection.scalar(_ATTRIBUTES, {"one": customer_id})
     return json.loads(text) if text else {}
 
 
-def put_attributes(connection: Connection, customer_id: str, attributes: Mapping[str, Any]) -> None:
+def put_attributes(connection: Connection, customer_id: str, attributes: Mapping[str, Attribute]) -> None:
     """Replace the attributes of a customer that has a row."""
     connection.execute(
         update(customers)
@@ -153,14 +166,14 @@ def append_all(connection: Connection, numbered: Sequence[tuple[Event, int]], no
         connection.execute(_NEW_EVENT, rows)
 
 
-def _row(event: Event) -> dict[str, Any]:
+def _row(event: Event) -> dict[str, object]:
     row = {name: getattr(event, name) for name in _FIELDS if name not in ("occurred_at", "eligible")}
     row["occurred_us"] = to_us(event.occurred_at)
     row["eligible"] = None if event.eligible is None else "|".join(event.eligible)
     return row
 
 
-def retract(connection: Connection, where: Any, seq: int) -> list[Event]:
+def retract(connection: Connection, where: ColumnElement[bool], seq: int) -> list[Event]:
     """Take back the standing events that match; earlier decisions still saw them."""
     matching = and_(where, events.c.retracted_seq.is_(None))
     rows = connection.execute(select(events).where(matching)).all()
@@ -203,7 +216,7 @@ def receipt(connection: Connection, source: str, event_id: str, customer_id: str
     connection.execute(insert(receipts).values(source=source, event_id=event_id, customer_id=customer_id))
 
 
-def to_event(row: Row[Any]) -> Event:
+def to_event(row: Row[*tuple[object, ...]]) -> Event:
     """A stored row as the event it was."""
     values = {name: getattr(row, name) for name in _FIELDS if name not in ("occurred_at", "eligible")}
     eligible = None if row.eligible is None else tuple(row.eligible.split("|"))

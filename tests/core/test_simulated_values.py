@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from envs.arrays import Floats, Ints
 from envs.day.masks import unpack
 from envs.journey.journey import Journey
+from envs.scenario.schema import COMPONENTS
 from envs.simulate.simulator import Simulator
 from envs.solve.baselines import random_legal
 from envs.solve.evaluation import evaluate_horizon, evaluate_policy
@@ -37,12 +39,13 @@ class Chart:
         return self.block[rows[:, 5]], np.where(alive, (rows * self.strides).sum(1), 0), alive
 
 
-def drawn(probabilities: Any, rng: np.random.Generator) -> Any:
+def drawn(probabilities: Floats, rng: np.random.Generator) -> Ints:
     """(N,) actions from (N, A)."""
     reached = probabilities.cumsum(1) > rng.random((len(probabilities), 1)) * probabilities.sum(
         1, keepdims=True
     )
-    return reached.argmax(1)
+    actions: Ints = reached.argmax(1)
+    return actions
 
 
 def residuals(
@@ -115,11 +118,11 @@ def test_a_wrong_table_is_found_out(tiny_kernel: Kernel, tiny_optimum: Solution)
         assert_mean_zero(residuals(tiny_kernel, wrong, best, promised, 101, 3_000, 25))
 
 
-def lived(kernel: Kernel, policy: Any, days: int, customers: int, seed: int, discount: float) -> Any:
+def lived(kernel: Kernel, policy: Any, days: int, customers: int, seed: int, discount: float) -> Floats:
     """(N, R) discounted components of each customer's first days."""
     chart, rng = Chart(kernel), np.random.default_rng(seed)
     simulator = Simulator(kernel.journey, customers, seed)
-    total = 0.0
+    total = np.zeros((customers, len(COMPONENTS)))
     for day in range(days):
         m, x, alive = chart.places(simulator.states)
         chances = np.where(alive[:, None], policy[m, x], np.eye(kernel.actions)[0])

@@ -97,7 +97,7 @@ def test_propensities_are_those_of_the_mixture_that_decided(tiny_log: SimulatedL
         ]
         states = rows.state[mine]
         legal = np.array([_legal(journey, state) for state in states])
-        probabilities = decide(states, None, legal)
+        probabilities = decide(states, np.zeros((len(mine), 0)), legal)  # these read no observation
         np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
         stated = probabilities[np.arange(len(mine)), rows.assigned[mine]]
         np.testing.assert_allclose(rows.propensity[mine], stated, rtol=1e-6)

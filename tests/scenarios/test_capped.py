@@ -144,7 +144,10 @@ def test_solve_shows_the_uncapped_optimum_where_there_is_a_cap(tiny: Scenario) -
     row = solve_cluster(scenario(), "household", "lifetime_value")
     assert row["uncapped_optimum"] == free.optimum
     assert row["optimum"] == best.start_value(kernel)
-    assert 0.0 < row["uncapped_policy"]["score"] < 0.95
+    obedient = row["uncapped_policy"]
+    assert obedient is not None
+    assert obedient["score"] is not None
+    assert 0.0 < obedient["score"] < 0.95
     without = solve_cluster(tiny, "keen", "lifetime_value")
     assert (without["uncapped_optimum"], without["uncapped_policy"]) == (None, None)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from envs.cli.output import emit, plain, table
+from envs.cli.output import emit, table
 from envs.errors import UserError
 from envs.files.scenario_file import load_scenario
 from training.judging.alive import check_scenario
@@ -38,7 +38,8 @@ def _check_scenarios(files: list[Path], as_json: bool) -> None:
     if len(files) > 1:
         raise UserError("one scenario at a time", got=len(files))
     report = check_scenario(load_scenario(files[0]))
-    emit(plain(report) | {"alive": report.alive, "failures": report.failures}, as_json, report.render)
+    document = {**vars(report), "alive": report.alive, "failures": report.failures}
+    emit(document, as_json, report.render)
 
 
 def _render(console: Console, report: LogReport) -> None:
