@@ -23,7 +23,7 @@ MAX_MODULES = 15  # a folder, its `__init__` not counted
 MAX_CHAIN = 8  # imports from wing to wing
 LEAST_DOCSTRING = 100  # characters: a paragraph, not a label
 MOST_UNTYPED = 0.05  # of the annotations in public signatures
-UNTYPED_YET = (
+UNTYPED_YET: tuple[str, ...] = (
     "training",
     *(f"envs/{wing}" for wing in ("day", "journey", "personas", "scenario", "solve")),
     "envs/simulate/gym_env.py",
