@@ -177,19 +177,18 @@ def possible(m: Any, state: State, action: int) -> tuple[int, int, int, int]:
 
 
 @compiled
-def play_day(
-    m: Any, price: Any, before: State, action: int, outcome: Any, value: float, reward: Any
-) -> State:
-    """The state after given outcomes and the close, before a request comes; adds to `reward` (R,).
-
-    `sample_day` with the draws made; that it is written apart is a fifth of the simulator's speed.
-    """
-    if before.stage == m[CHURNED]:
-        return close_day(m, before)
+def play_contact(m: Any, price: Any, before: State, action: int, reward: Any) -> State:
+    """The day's contact is made; adds to `reward` (R,)."""
     state = contacted(m, before, action)
     if action > 0:
         touchpoint, channel = m[m[ACTION_TOUCHPOINT] + action], m[m[ACTION_CHANNEL] + action]
         add_reward(m, price, before, state, CONTACT, touchpoint, channel, 0.0, reward)
+    return state
+
+
+@compiled
+def play_events(m: Any, price: Any, state: State, outcome: Any, value: float, reward: Any) -> State:
+    """What comes of the day before its stage move; adds to `reward` (R,)."""
     if outcome[OUT_RESPONSE] >= 0:
         state = apply(m, state, RESPONSE, outcome[OUT_RESPONSE], NONE, NONE)
     if outcome[OUT_OPT_OUT] >= 0:
@@ -209,13 +208,34 @@ def play_day(
         after = apply(m, state, REDEMPTION, outcome[OUT_REDEMPTION], NONE, NONE)
         add_reward(m, price, state, after, REDEMPTION, outcome[OUT_REDEMPTION], NONE, 0.0, reward)
         state = after
-    if outcome[OUT_STAGE] >= 0:
-        after = apply(m, state, STAGE, NONE, NONE, outcome[OUT_STAGE])
+    return state
+
+
+@compiled
+def play_close(m: Any, price: Any, state: State, target: int, reward: Any) -> State:
+    """The move to stage `target` (-1: none) and the close; adds to `reward` (R,)."""
+    if target >= 0:
+        after = apply(m, state, STAGE, NONE, NONE, target)
         add_reward(m, price, state, after, STAGE, NONE, NONE, 0.0, reward)
         state = after
     after = close_day(m, state)
     add_reward(m, price, state, after, CLOSE, NONE, NONE, 0.0, reward)
     return after
+
+
+@compiled
+def play_day(
+    m: Any, price: Any, before: State, action: int, outcome: Any, value: float, reward: Any
+) -> State:
+    """The state after given outcomes and the close, before a request comes; adds to `reward` (R,).
+
+    `sample_day` with the draws made; that it is written apart is a fifth of the simulator's speed.
+    """
+    if before.stage == m[CHURNED]:
+        return close_day(m, before)
+    state = play_contact(m, price, before, action, reward)
+    state = play_events(m, price, state, outcome, value, reward)
+    return play_close(m, price, state, outcome[OUT_STAGE], reward)
 
 
 @compiled

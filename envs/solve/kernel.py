@@ -16,10 +16,11 @@ import numba
 import numpy as np
 
 from envs.compiled import parallel
-from envs.day.branches import BRANCHES, enumerate_day
+from envs.day.branches import BRANCHES, BUFFERS, enumerate_day
 from envs.day.chances import inbound_chance
 from envs.day.day import ask
 from envs.day.masks import legal_bits, unpack
+from envs.day.outcomes import MODELLED, room
 from envs.day.states import decode, encode
 from envs.journey.journey import Journey
 from envs.journey.observation import write_observation
@@ -65,14 +66,14 @@ def _rows(
     for n in numba.prange(min(len(found), states - first)):
         x = first + n
         before = decode(m, x, 0)
-        out, buffers = np.empty(reward.shape[2]), np.empty((5, reward.shape[2]))
-        end = 0
+        out, buffers = np.empty(reward.shape[2]), np.empty((BUFFERS, reward.shape[2]))
+        listed, end = room(MODELLED), 0
         for a in range(actions):
             if bits[x] >> a & 1 == 0:
                 continue
             after, p = found[n][end : end + BRANCHES], mass[n][end : end + BRANCHES]
             out[:] = 0.0
-            count = enumerate_day(m, chance, price, before, a, after, p, out, buffers)
+            count = enumerate_day(m, chance, price, before, a, after, p, out, buffers, listed)
             for k in range(count):
                 if after[k] < states:
                     for r in range(len(out)):
