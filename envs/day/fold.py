@@ -157,9 +157,3 @@ def in_season(m: Any, state: State, day: int) -> State:
         state.offer, state.open_contact, state.caps, state.idle, state.gap,
         min(max(day, 0), m[SEASON_DAYS]),
     )  # fmt: skip
-
-
-@compiled
-def start_state(m: Any, stage: int, consent: int) -> State:
-    """Where a journey starts: everything but stage and consent empty or neutral."""
-    return State(stage, 0, 0, m[GOODWILL_NEUTRAL], 0, consent, 0, 0, 0, 0, m[GAP_DAYS], 0)

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from envs.compiled import compiled
-from envs.day.fold import start_state
 from envs.day.masks import legal_bits, unpack
-from envs.day.rng import START_CONSENT, START_STAGE, uniform
 from envs.journey.journey import Journey
 from envs.journey.observation import write_observation
 from envs.journey.packed import CHURNED, SIZES, STRIDES
@@ -140,12 +138,3 @@ def store_state(state: State, row: Any) -> None:
     row[COLUMN.offer], row[COLUMN.open_contact] = state.offer, state.open_contact
     row[COLUMN.caps], row[COLUMN.idle] = state.caps, state.idle
     row[COLUMN.gap], row[COLUMN.day] = state.gap, state.day
-
-
-@compiled
-def newcomer(m: Any, stages: Any, consents: Any, key: int) -> State:
-    """A customer's first day: stage and consents drawn from these cumulative shares."""
-    stage = np.searchsorted(stages, uniform(key, START_STAGE), side="right")
-    consent = np.searchsorted(consents, uniform(key, START_CONSENT), side="right")
-    state: State = start_state(m, min(stage, len(stages) - 1), min(consent, len(consents) - 1))
-    return state

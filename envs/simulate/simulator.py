@@ -19,7 +19,8 @@ from envs.day.day import OUTCOMES, play_day, sample_day
 from envs.day.likelihood import after_close, after_day
 from envs.day.masks import legal_bits
 from envs.day.rng import PERSONA, day_key, uniform
-from envs.day.states import _WIDE, load_state, newcomer, store_state
+from envs.day.start import Shares, newcomer, start_shares
+from envs.day.states import _WIDE, load_state, store_state
 from envs.journey.journey import Journey
 from envs.journey.observation import write_observation
 from envs.journey.state import COLUMN, State
@@ -30,14 +31,14 @@ FEW = 16  # below, starting threads costs more than they save
 
 @parallel
 def _start(
-    m: Any, stages: Any, consents: Any, shares: Any, seed: int, who: Any,
+    m: Any, starts: Shares, shares: Any, seed: int, who: Any,
     customers: Any, states: Any, persona: Any, source: Any, observations: Any, legal: Any,
 ) -> None:  # fmt: skip
     for n in numba.prange(len(who)):
         i = who[n]
         key = day_key(seed, customers[i], -1)
         persona[i] = min(np.searchsorted(shares, uniform(key, PERSONA), side="right"), len(shares) - 1)
-        state = newcomer(m, stages, consents, key)
+        state = newcomer(m, starts, key)
         store_state(state, states[i])
         write_observation(source, state, observations[i])
         legal[i] = legal_bits(m, state)
@@ -142,8 +143,7 @@ class Simulator:
         self._rewards = np.zeros((customers, len(COMPONENTS)), dtype=np.float32)
         self._outcomes = np.zeros((customers, OUTCOMES), dtype=np.int8)
         self._values = np.zeros(customers, dtype=np.float32)
-        self._start_stages = np.cumsum(journey.start_stages)
-        self._start_consents = np.cumsum(journey.start_consents)
+        self._starts = start_shares(journey)
         self._shares = np.cumsum(journey.shares)
         self._source = journey.encoding.source
         self._chances = np.stack([packed.chance for packed in journey.packed])
@@ -157,8 +157,8 @@ class Simulator:
             self.customers[who] = customers
         self.days[who] = 0
         _start(
-            self.journey.machine, self._start_stages, self._start_consents, self._shares, self.seed,
-            who, self.customers, self.states, self.persona, self._source, self.observations, self.legal,
+            self.journey.machine, self._starts, self._shares, self.seed, who, self.customers, self.states,
+            self.persona, self._source, self.observations, self.legal,
         )  # fmt: skip
         if self.beliefs.shape[1]:
             self.beliefs[who] = self.journey.shares

@@ -21,6 +21,7 @@ from envs.day.chances import inbound_chance
 from envs.day.day import ask
 from envs.day.masks import legal_bits, unpack
 from envs.day.outcomes import MODELLED, room
+from envs.day.start import start_places
 from envs.day.states import decode, encode
 from envs.journey.journey import Journey
 from envs.journey.observation import write_observation
@@ -169,13 +170,10 @@ def _transitions(packed: Any, bits: Any, arriving: Any, reward: Any) -> tuple[An
 
 def start_distribution(kernel: Kernel) -> Any:
     """d0 as (M, S)."""
-    journey, rules = kernel.journey, kernel.journey.rules
-    out = np.zeros((len(kernel.consents), kernel.states))
-    strides = rules.strides
-    neutral = rules.goodwill_neutral * strides[COLUMN.goodwill] + rules.gap_days * strides[COLUMN.gap]
-    stage_start = np.arange(rules.sizes[COLUMN.stage]) * strides[COLUMN.stage] + neutral
-    mix = np.outer(journey.start_consents[kernel.consents], journey.start_stages[:-1])
-    out[:, stage_start] = mix
+    journey, out = kernel.journey, np.zeros((len(kernel.consents), kernel.states))
+    out[:, start_places(journey)] = np.outer(
+        journey.start_consents[kernel.consents], journey.start_stages[:-1]
+    )
     return out
 
 

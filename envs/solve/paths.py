@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.day.fold import start_state
+from envs.day.start import start_state
 from envs.day.states import decode, encode
 from envs.journey.state import COLUMN
 from envs.scenario.actions import Action

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from envs.arrays import Floats
 from envs.day.fold import apply, close_day, in_season
+from envs.day.start import start_state
 from envs.errors import LogError
 from envs.journey.journey import Journey
 from envs.journey.state import State
@@ -24,6 +25,7 @@ from envs.timeline.believer import Believer, Mind
 _apply = apply.py_func
 _close_day = close_day.py_func
 _in_season = in_season.py_func
+_start_state = start_state.py_func
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,7 @@ class Fold:
     def start(self, date: dt.date, stage: str | None = None, consent: int = 0) -> Live:
         """A customer never seen before: the scenario's new-customer stage, consent denied."""
         number = self._stage[stage or self.journey.scenario.new_customer.stage]
-        rules = self._rules
-        state = State(number, 0, 0, rules.goodwill_neutral, 0, consent, 0, 0, 0, 0, rules.gap_days, 0)
+        state = _start_state(self._machine, number, consent)
         mind = self._believer.start() if self._believer else None
         return Live(self._in_season(state, date), date, mind=mind)
 

@@ -18,9 +18,10 @@ import numpy as np
 from envs.arrays import Floats, Ints
 from envs.compiled import compiled
 from envs.day.day import NONE
-from envs.day.fold import CONTACT, apply, close_day, in_season, start_state
+from envs.day.fold import CONTACT, apply, close_day, in_season
 from envs.day.masks import legal_bits
 from envs.day.rewards import CLOSE, add_reward
+from envs.day.start import start_state
 from envs.day.states import store_state
 from envs.journey.journey import compile_journey
 from envs.journey.packed import CHURNED, IS_SERVICE, OFFER_ON_CONTACT

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.day.fold import apply, close_day, start_state
+from envs.day.fold import apply, close_day
+from envs.day.start import start_state
 from envs.journey.journey import Journey, compile_journey
 from envs.journey.size import kernel_states
 from envs.journey.state import State

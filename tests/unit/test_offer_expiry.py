@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.day.fold import CONTACT, PURCHASE, REDEMPTION, apply, close_day, start_state
+from envs.day.fold import CONTACT, PURCHASE, REDEMPTION, apply, close_day
+from envs.day.start import start_state
 from envs.files.scenario_file import load_scenario
 from envs.journey.journey import Journey, compile_journey
 

@@ -1,7 +1,8 @@
 """Every course a day can take under learned chances: expected rewards and next states.
 
-The learned twin of `envs/day/branches.py`: an outcome's chance is learned, what it does to a state and
-what it is worth come from the rules and prices. N states, A actions, C·S rows.
+The learned twin of `envs/day/branches.py`: what can happen, and in which order, is `envs/day/outcomes.py`'s,
+the chances are learned, what an outcome does to a state and is worth come from the rules and prices.
+N states, A actions, C·S rows.
 """
 
 from __future__ import annotations
@@ -13,21 +14,10 @@ import numpy as np
 import scipy.sparse as sparse
 
 from envs.compiled import compiled
-from envs.day.day import (
-    NONE,
-    OUT_OPT_OUT,
-    OUT_PURCHASE,
-    OUT_REDEMPTION,
-    OUT_RESOLUTION,
-    OUT_RESPONSE,
-    OUT_STAGE,
-    OUTCOMES,
-    ask,
-    play_day,
-    possible,
-)
+from envs.day.day import NONE, ask, play_day
+from envs.day.outcomes import DayChances, Listed, outcomes_of, room
 from envs.day.states import GONE, StateRows, row_of, state_of
-from envs.journey.packed import PURCHASE_TO
+from envs.journey.state import State
 from training.dynamics.model import DayModel
 
 BLOCK = 256  # states enumerated at a time
@@ -36,51 +26,34 @@ _RARE = 1e-12  # courses less likely are left out
 
 
 @compiled
-def _split(chance: float, can: bool) -> tuple[float, float]:
-    """Chances of no and yes."""
-    return (1.0 - chance, chance) if can else (1.0, 0.0)
+def _ways(stage: Any, listed: Listed) -> int:
+    """The learned moves (2, stages), and staying; how many there are."""
+    targets, moves, ways = listed.targets, listed.moves, 0
+    for target in range(stage.shape[1]):
+        if stage[0, target] > 0.0 or stage[1, target] > 0.0:
+            targets[ways], moves[0, ways], moves[1, ways] = target, stage[0, target], stage[1, target]
+            ways += 1
+    targets[ways], moves[0, ways], moves[1, ways] = NONE, 1.0 - stage[0].sum(), 1.0 - stage[1].sum()
+    return ways + 1
 
 
 @compiled
 def _courses(
-    m: Any, price: Any, weights: Any, states: int, row: int, action: int, opt_out: float, response: float,
-    resolution: float, purchase: Any, redemption: float, stage: Any, value: float, outcome: Any,
-    reward: Any, to: Any, mass: Any,
+    m: Any, price: Any, weights: Any, states: int, before: State, action: int, likely: DayChances,
+    listed: Listed, reward: Any, to: Any, mass: Any,
 ) -> tuple[int, float]:  # fmt: skip
     """Fill `to` and `mass` with a day's courses; how many, and the expected weighted reward."""
-    before = state_of(m, states, row)
-    answers, leaves, settles, held = possible(m, before, action)
-    ruled = m[m[PURCHASE_TO] + before.stage] >= 0
-    responding, leaving = _split(response, answers >= 0), _split(opt_out, leaves >= 0)
-    resolving, redeeming = _split(resolution, settles >= 0), _split(redemption, held >= 0)
-    outcome[:] = NONE
     count, expected = 0, 0.0
-    for code in range(32):
-        r, o, s, b, d = code & 1, code >> 1 & 1, code >> 2 & 1, code >> 3 & 1, code >> 4 & 1
-        if d == 1 and b == 0:
-            continue
-        p = responding[r] * leaving[o] * resolving[s] * (purchase[r] if b else 1.0 - purchase[r])
-        if b == 1:
-            p *= redeeming[d]
+    for n in range(outcomes_of(m, before, action, likely, listed)):
+        p = listed.chance[n]
         if p < _RARE:
             continue
-        outcome[OUT_RESPONSE] = answers if r else NONE
-        outcome[OUT_OPT_OUT] = leaves if o else NONE
-        outcome[OUT_RESOLUTION] = settles if s else NONE
-        outcome[OUT_PURCHASE] = 1 if b else NONE
-        outcome[OUT_REDEMPTION] = held if d else NONE
-        stays = 1.0 if b == 1 and ruled else 1.0 - stage[r].sum()
-        for way in range(-1, 0 if b == 1 and ruled else stage.shape[1]):
-            q = p * (stays if way < 0 else stage[r, way])
-            if q < _RARE:
-                continue
-            outcome[OUT_STAGE] = way
-            reward[:] = 0.0
-            after = play_day(m, price, before, action, outcome, value, reward)
-            for k in range(len(weights)):
-                expected += q * weights[k] * reward[k]
-            to[count], mass[count] = row_of(m, states, after), q
-            count += 1
+        reward[:] = 0.0
+        after = play_day(m, price, before, action, listed.rows[n], likely.value, reward)
+        for k in range(len(weights)):
+            expected += p * weights[k] * reward[k]
+        to[count], mass[count] = row_of(m, states, after), p
+        count += 1
     return count, expected
 
 
@@ -91,15 +64,18 @@ def _enumerate(
 ) -> int:  # fmt: skip
     """The legal actions' courses of a block of states, one after the other; how many."""
     response, opt_out, resolution, purchase, redemption, stage, value = chances
-    outcome, reward, end = np.empty(OUTCOMES, np.int64), np.empty(len(weights)), 0
+    listed, reward, end = room(stage.shape[3] + 1), np.empty(len(weights)), 0
     for n in range(len(rows)):
+        before = state_of(m, states, rows[n])
         for a in range(legal.shape[1]):
             if legal[n, a]:
-                count, rewards[n, a] = _courses(
-                    m, price, weights, states, rows[n], a, opt_out[n, a], response[n, a], resolution[n, a],
-                    purchase[n, a], redemption[n, a], stage[n, a], value[n, a], outcome, reward,
-                    to[end:], mass[end:],
+                likely = DayChances(
+                    response[n, a], opt_out[n, a], resolution[n, a], (purchase[n, a, 0], purchase[n, a, 1]),
+                    redemption[n, a], value[n, a], _ways(stage[n, a], listed), listed.targets, listed.moves,
                 )  # fmt: skip
+                count, rewards[n, a] = _courses(
+                    m, price, weights, states, before, a, likely, listed, reward, to[end:], mass[end:]
+                )
                 cell[end : end + count] = n * legal.shape[1] + a
                 end += count
     return end

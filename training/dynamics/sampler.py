@@ -29,7 +29,8 @@ from envs.day.day import (
 )
 from envs.day.masks import legal_bits
 from envs.day.rng import BEHAVIOR, day_key, uniform
-from envs.day.states import StateRows, load_state, newcomer, row_of, state_of, store_state
+from envs.day.start import Shares, newcomer, start_shares
+from envs.day.states import StateRows, load_state, row_of, state_of, store_state
 from envs.journey.journey import Journey
 from envs.journey.packed import CHANNELS, CHURNED
 from envs.journey.state import State
@@ -119,7 +120,7 @@ def _visit(
 
 @unlocked
 def _live(
-    m: Any, chance: Any, price: Any, components: int, stages: Any, consents: Any, seed: int,
+    m: Any, chance: Any, price: Any, components: int, starts: Shares, seed: int,
     days_each: int, explore: float, horizon: int, spaces: int, actions: int, chosen: Any, newest: int,
     customers: Any, days: Any, states: Any, codes: Any, counts: Any, values: Any, worth: Any, begun: Any,
 ) -> tuple[int, int, int]:  # fmt: skip
@@ -139,7 +140,7 @@ def _live(
             if state.stage == m[CHURNED] or days[i] >= horizon:
                 newest += SHARDS
                 customers[i], days[i] = newest, 0
-                state = newcomer(m, stages, consents, day_key(seed, newest, -1))
+                state = newcomer(m, starts, day_key(seed, newest, -1))
                 begun[row_of(m, spaces, state)] += 1
             store_state(state, states[i])
     return newest, tried, found
@@ -224,9 +225,9 @@ class DaySampler:
         actions = len(journey.actions)
         shard.make_room(CHUNK_DAYS * len(shard.arrays["customers"]) * actions)
         shard.newest, tried, found = _live(
-            packed.machine, packed.chance, packed.price, len(COMPONENTS), np.cumsum(journey.start_stages),
-            np.cumsum(journey.start_consents), self._seed, CHUNK_DAYS, explore, self._horizon,
-            self.space.states, actions, chosen, shard.newest, **shard.arrays,
+            packed.machine, packed.chance, packed.price, len(COMPONENTS), start_shares(journey), self._seed,
+            CHUNK_DAYS, explore, self._horizon, self.space.states, actions, chosen, shard.newest,
+            **shard.arrays,
         )  # fmt: skip
         shard.tried += tried
         shard.found += found
