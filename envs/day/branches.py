@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from envs.compiled import compiled
-from envs.day.day import NONE, OUT_STAGE, play_close, play_contact, play_events
-from envs.day.outcomes import Listed, day_chances, outcomes_of
+from envs.day.day import OUT_STAGE, play_close, play_contact, play_events
+from envs.day.outcomes import Listed, begins, day_chances, outcomes_of
 from envs.day.states import encode
 from envs.journey.state import State
 
 BRANCHES = 96  # distinct afterstates of one (state, action) never reach this
-BUFFERS = 3  # of rewards: after the contact, before the move, at the close
+BUFFERS = 3  # of rewards: after the contact, before the move, after the close
 
 
 @compiled
@@ -36,26 +36,24 @@ def enumerate_day(
 ) -> int:  # fmt: skip
     """All afterstates of (state, action): fills `found`, `mass` and the expected `out` (R,).
 
-    `buffers` (BUFFERS, R) and `listed` are scratch. What is common to several outcomes is played once.
+    `buffers` (BUFFERS, R) and `listed` are scratch.
     """
     contact, events, branch = buffers[0], buffers[1], buffers[2]
     likely = day_chances(m, chance, before, action, listed)
     outcomes = outcomes_of(m, before, action, likely, listed)
     contact[:] = 0.0
     touched = play_contact(m, price, before, action, contact)
-    state, fresh, count = touched, True, 0
+    rows, chances, state, count = listed.rows, listed.chance, touched, 0
     for n in range(outcomes):
-        p, row = listed.chance[n], listed.rows[n]
-        if p > 0.0:
-            if fresh:
-                events[:] = contact
-                state = play_events(m, price, touched, row, likely.value, events)
-                fresh = False
-            branch[:] = events
-            after = play_close(m, price, state, row[OUT_STAGE], branch)
-            for r in range(len(out)):
-                out[r] += p * branch[r]
-            count = _emit(encode(m, after), p, found, mass, count)
-        if row[OUT_STAGE] == NONE:  # the last of those that differ in their stage only
-            fresh = True
+        if begins(rows, n):
+            events[:] = contact
+            state = play_events(m, price, touched, rows[n], likely.value, events)
+        p = chances[n]
+        if p <= 0.0:
+            continue
+        branch[:] = events
+        after = play_close(m, price, state, rows[n, OUT_STAGE], branch)
+        for r in range(len(out)):
+            out[r] += p * branch[r]
+        count = _emit(encode(m, after), p, found, mass, count)
     return count

@@ -123,6 +123,12 @@ def outcomes_of(m: Any, before: State, action: int, likely: DayChances, listed: 
 
 
 @compiled
+def begins(rows: Any, n: int) -> bool:
+    """Whether outcome n differs from the one before in more than its stage: until then events are alike."""
+    return n == 0 or rows[n - 1, OUT_STAGE] == NONE
+
+
+@compiled
 def _add_way(target: int, first: float, second: float, ways: int, targets: Any, moves: Any) -> int:
     """Note a way to move; one to a stage that another leads to as well is not told apart from it."""
     for way in range(ways):

@@ -14,8 +14,9 @@ import numpy as np
 import scipy.sparse as sparse
 
 from envs.compiled import compiled
-from envs.day.day import NONE, ask, play_day
-from envs.day.outcomes import DayChances, Listed, outcomes_of, room
+from envs.day.branches import BUFFERS
+from envs.day.day import NONE, OUT_STAGE, ask, play_close, play_contact, play_events
+from envs.day.outcomes import DayChances, Listed, begins, outcomes_of, room
 from envs.day.states import GONE, StateRows, row_of, state_of
 from envs.journey.state import State
 from training.dynamics.model import DayModel
@@ -40,16 +41,23 @@ def _ways(stage: Any, listed: Listed) -> int:
 @compiled
 def _courses(
     m: Any, price: Any, weights: Any, states: int, before: State, action: int, likely: DayChances,
-    listed: Listed, reward: Any, to: Any, mass: Any,
+    listed: Listed, buffers: Any, to: Any, mass: Any,
 ) -> tuple[int, float]:  # fmt: skip
     """Fill `to` and `mass` with a day's courses; how many, and the expected weighted reward."""
+    contact, events, reward = buffers[0], buffers[1], buffers[2]
     count, expected = 0, 0.0
+    contact[:] = 0.0
+    touched = play_contact(m, price, before, action, contact)
+    rows, chances, state = listed.rows, listed.chance, touched
     for n in range(outcomes_of(m, before, action, likely, listed)):
-        p = listed.chance[n]
+        if begins(rows, n):
+            events[:] = contact
+            state = play_events(m, price, touched, rows[n], likely.value, events)
+        p = chances[n]
         if p < _RARE:
             continue
-        reward[:] = 0.0
-        after = play_day(m, price, before, action, listed.rows[n], likely.value, reward)
+        reward[:] = events
+        after = play_close(m, price, state, rows[n, OUT_STAGE], reward)
         for k in range(len(weights)):
             expected += p * weights[k] * reward[k]
         to[count], mass[count] = row_of(m, states, after), p
@@ -64,7 +72,7 @@ def _enumerate(
 ) -> int:  # fmt: skip
     """The legal actions' courses of a block of states, one after the other; how many."""
     response, opt_out, resolution, purchase, redemption, stage, value = chances
-    listed, reward, end = room(stage.shape[3] + 1), np.empty(len(weights)), 0
+    listed, buffers, end = room(stage.shape[3] + 1), np.empty((BUFFERS, len(weights))), 0
     for n in range(len(rows)):
         before = state_of(m, states, rows[n])
         for a in range(legal.shape[1]):
@@ -74,7 +82,7 @@ def _enumerate(
                     redemption[n, a], value[n, a], _ways(stage[n, a], listed), listed.targets, listed.moves,
                 )  # fmt: skip
                 count, rewards[n, a] = _courses(
-                    m, price, weights, states, before, a, likely, listed, reward, to[end:], mass[end:]
+                    m, price, weights, states, before, a, likely, listed, buffers, to[end:], mass[end:]
                 )
                 cell[end : end + count] = n * legal.shape[1] + a
                 end += count
