@@ -30,11 +30,13 @@ _RARE = 1e-12  # courses less likely are left out
 def _ways(stage: Any, listed: Listed) -> int:
     """The learned moves (2, stages), and staying; how many there are."""
     targets, moves, ways = listed.targets, listed.moves, 0
+    first, second = 0.0, 0.0
     for target in range(stage.shape[1]):
+        first, second = first + stage[0, target], second + stage[1, target]
         if stage[0, target] > 0.0 or stage[1, target] > 0.0:
             targets[ways], moves[0, ways], moves[1, ways] = target, stage[0, target], stage[1, target]
             ways += 1
-    targets[ways], moves[0, ways], moves[1, ways] = NONE, 1.0 - stage[0].sum(), 1.0 - stage[1].sum()
+    targets[ways], moves[0, ways], moves[1, ways] = NONE, 1.0 - first, 1.0 - second
     return ways + 1
 
 
@@ -56,7 +58,8 @@ def _courses(
         p = chances[n]
         if p < _RARE:
             continue
-        reward[:] = events
+        for k in range(len(weights)):
+            reward[k] = events[k]
         after = play_close(m, price, state, rows[n, OUT_STAGE], reward)
         for k in range(len(weights)):
             expected += p * weights[k] * reward[k]
