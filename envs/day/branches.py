@@ -51,7 +51,8 @@ def enumerate_day(
         p = chances[n]
         if p <= 0.0:
             continue
-        branch[:] = events
+        for r in range(len(out)):
+            branch[r] = events[r]
         after = play_close(m, price, state, rows[n, OUT_STAGE], branch)
         for r in range(len(out)):
             out[r] += p * branch[r]
