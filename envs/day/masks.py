@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Ints, Mask
 from envs.compiled import compiled
 from envs.journey.packed import (
     CAPS_PERMIT,
@@ -51,6 +52,6 @@ def legal_bits(m: Any, state: State) -> int:
     )
 
 
-def unpack(bits: Any, actions: int) -> Any:
+def unpack(bits: Ints | int, actions: int) -> Mask:
     """Bits (...,) as a boolean mask (..., A)."""
     return (np.asarray(bits)[..., None] >> np.arange(actions) & 1).astype(bool)

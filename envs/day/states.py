@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints, Mask
 from envs.compiled import compiled
 from envs.day.masks import legal_bits, unpack
 from envs.journey.journey import Journey
@@ -57,13 +58,13 @@ class StateRows:
         self.states = kernel_states(journey)
         self.patterns = len(journey.rules.consent_permits)
 
-    def of(self, levels: Any) -> Any:
+    def of(self, levels: Ints) -> Ints:
         """(N,) rows of states (N, 12)."""
         out = np.empty(len(levels), dtype=np.int64)
         _rows_of(self.journey.machine, self.states, levels, out)
         return out
 
-    def describe(self, rows: Any) -> tuple[Any, Any]:
+    def describe(self, rows: Ints) -> tuple[Floats, Mask]:
         """Observations (N, F) float32 and legal actions (N, A) of living rows (N,)."""
         encoding = self.journey.encoding
         observations = np.zeros((len(rows), len(encoding.levels)), dtype=np.float32)

@@ -23,6 +23,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints
 from envs.compiled import compiled, parallel
 from envs.personas.branches import event_branches
 from envs.personas.models import Hidden
@@ -31,7 +32,7 @@ from envs.solve.sweeps import consent_positions, levels_of
 HELD, LEAVES = 1, 2  # whether a branch's belief also learns from an opt-out: 0 not at all
 
 
-def belief_grid(points: int) -> Any:
+def belief_grid(points: int) -> Floats:
     """(G,) beliefs of the first persona: 0, 1 and log-odds in even steps between."""
     odds = np.linspace(-6.0, 6.0, points - 2)
     return np.concatenate([[0.0], 1.0 / (1.0 + np.exp(-odds)), [1.0]])
@@ -158,31 +159,31 @@ def _sweep_below(
 class GridBounds:
     """Bounds of V*(x, b) at the grid's beliefs; valid whatever the number of sweeps."""
 
-    grid: Any  # (G,) beliefs of the first persona
-    q: Any  # (M, S, G, A) action values on the upper bound; −inf where illegal
-    plans: Any  # (M, S, G, 2) alpha vectors
+    grid: Floats  # (G,) beliefs of the first persona
+    q: Floats  # (M, S, G, A) action values on the upper bound; −inf where illegal
+    plans: Floats  # (M, S, G, 2) alpha vectors
     sweeps: int
 
     @property
-    def actions(self) -> Any:
+    def actions(self) -> Ints:
         """(M, S, G) greedy on the upper bound, ties to the lowest number."""
         return self.q.argmax(axis=3)
 
-    def q_at(self, block: Any, state: Any, belief: Any) -> Any:
+    def q_at(self, block: Ints, state: Ints, belief: Floats) -> Floats:
         """(N, A) interpolated action values at beliefs (N,) of the first persona."""
         n = np.clip(np.searchsorted(self.grid, belief) - 1, 0, len(self.grid) - 2)
         w = ((belief - self.grid[n]) / (self.grid[n + 1] - self.grid[n]))[:, None]
         return (1.0 - w) * self.q[block, state, n] + w * self.q[block, state, n + 1]
 
-    def upper(self, belief: float) -> Any:
+    def upper(self, belief: float) -> Floats:
         """(M, S) from above at one belief of the first persona."""
         n = int(np.clip(np.searchsorted(self.grid, belief) - 1, 0, len(self.grid) - 2))
         w = (belief - self.grid[n]) / (self.grid[n + 1] - self.grid[n])
         values = self.q[:, :, n : n + 2].max(axis=3)
-        out: Any = (1.0 - w) * values[:, :, 0] + w * values[:, :, 1]
+        out: Floats = (1.0 - w) * values[:, :, 0] + w * values[:, :, 1]
         return out
 
-    def lower(self, belief: float) -> Any:
+    def lower(self, belief: float) -> Floats:
         """(M, S) from below: the best of all plans."""
         return (self.plans @ np.array([belief, 1.0 - belief])).max(axis=2)
 
@@ -221,7 +222,7 @@ def grid_bounds(
     return GridBounds(grid, q, plans, sweeps)
 
 
-def _model(hidden: Hidden, grid: Any) -> tuple[Any, ...]:
+def _model(hidden: Hidden, grid: Floats) -> tuple[Array, ...]:
     """Branches, and where each of them takes each grid belief."""
     kernel = hidden.kernels[0]
     branches = event_branches(hidden.journey, kernel)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints
 from envs.journey.journey import Journey, mean_journey
 from envs.scenario.schema import COMPONENT
 from envs.solve.baselines import service_only
@@ -31,7 +31,7 @@ class Hidden:
     """A cluster with personas under one objective; kernels share states, actions and consents."""
 
     journey: Journey
-    weights: Any  # (R,)
+    weights: Floats  # (R,)
 
     @property
     def count(self) -> int:
@@ -55,22 +55,22 @@ class Hidden:
         return tuple(solve(kernel, self.weights, early=0.0) for kernel in self.kernels)
 
     @cached_property
-    def values(self) -> Any:
+    def values(self) -> Floats:
         """(P, M, S) V_p."""
         return np.stack([solution.values for solution in self.solutions])
 
     @cached_property
-    def q(self) -> Any:
+    def q(self) -> Floats:
         """(P, M, S, A) Q_p; −inf where illegal."""
         return np.stack([self.q_of(p, self.values[p]) for p in range(self.count)])
 
-    def q_of(self, persona: int, values: Any) -> Any:
+    def q_of(self, persona: int, values: Floats) -> Floats:
         """(M, S, A) Q under one persona of values (M, S)."""
         kernel = self.kernels[persona]
         return np.stack([q_values(kernel, values, self.weights, m) for m in range(len(values))])
 
     @cached_property
-    def regret(self) -> Any:
+    def regret(self) -> Floats:
         """(P, M, S, A) V_p − Q_p ≥ 0: what an action costs a known persona; 0 where illegal."""
         return np.where(np.isneginf(self.q), 0.0, self.values[..., None] - self.q)
 
@@ -80,26 +80,26 @@ class Hidden:
         return build_kernel(mean_journey(self.journey))
 
     @cached_property
-    def mean_policy(self) -> Any:
+    def mean_policy(self) -> Ints:
         """(M, S) int8 the plan of the share-weighted model."""
         return solve(self.mean_kernel, self.weights).actions
 
     @cached_property
-    def mean_values(self) -> Any:
+    def mean_values(self) -> Floats:
         """(P, M, S) what the mean model's plan is worth under each persona."""
         return self.values_of(self.mean_policy)
 
     @cached_property
-    def mean_q(self) -> Any:
+    def mean_q(self) -> Floats:
         """(P, M, S, A) a free action today, the mean model's plan from tomorrow on; −inf where illegal."""
         return np.stack([self.q_of(p, self.mean_values[p]) for p in range(self.count)])
 
     @cached_property
-    def service_only(self) -> Any:
+    def service_only(self) -> Ints:
         """(M, S) J0's policy."""
         return service_only(self.kernels[0])
 
-    def gain(self, m: int) -> Any:
+    def gain(self, m: int) -> Floats:
         """(P, S, A) expected reward a day, an opt-out's cost included, under pattern number `m`."""
         held = np.asarray(self.journey.rules.action_channel)
         held = (held >= 0) & (int(self.kernels[0].consents[m]) >> np.maximum(held, 0) & 1 == 1)
@@ -108,16 +108,16 @@ class Hidden:
             [gain_of(k, self.weights) - held * k.opt_out * k.opt_out_cost * cost for k in self.kernels]
         )
 
-    def values_of(self, policy: Any) -> Any:
+    def values_of(self, policy: Array) -> Floats:
         """(P, M, S) exact values under each persona of a policy (M, S) that knows no belief."""
         return np.stack([policy_values(kernel, policy, self.weights) for kernel in self.kernels])
 
-    def from_start(self, values: Any) -> float:
+    def from_start(self, values: Floats) -> float:
         """Value at d0 and the prior of values (P, M, S)."""
         start = start_distribution(self.kernels[0])
         return float(np.einsum("p,pms,ms->", self.journey.shares, values, start))
 
-    def first_plans(self, grid: Any) -> Any:
+    def first_plans(self, grid: Floats) -> Floats:
         """(M, S, G, 2) at each belief the best of the plans that learn nothing."""
         known = [solution.actions for solution in self.solutions]
         plans = [self.values_of(policy) for policy in (*known, self.mean_policy, self.service_only)]

@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints, Mask
 from envs.day.masks import unpack
 from envs.journey.state import COLUMN
 from envs.personas.models import Hidden
@@ -33,14 +33,14 @@ LEFT = 1e-4  # the weight of the first day that is not simulated
 class Seen:
     """What a policy may look at on one day; N customers."""
 
-    block: Any  # (N,) consent pattern number
-    state: Any  # (N,) kernel state; 0 for the churned, who are not asked
-    belief: Any  # (N, P)
-    observation: Any  # (N, F) float32
-    legal: Any  # (N, A)
+    block: Ints  # (N,) consent pattern number
+    state: Ints  # (N,) kernel state; 0 for the churned, who are not asked
+    belief: Floats  # (N, P)
+    observation: Floats  # (N, F) float32
+    legal: Mask  # (N, A)
 
 
-Decide = Callable[[Seen], Any]  # (N,) actions
+Decide = Callable[[Seen], Ints]  # (N,) actions
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Interval:
     high: float
 
 
-def interval(samples: Any) -> Interval:
+def interval(samples: Floats) -> Interval:
     """Normal interval of the mean of (N,) samples."""
     mean = float(np.mean(samples))
     half = Z95 * float(np.std(samples, ddof=1)) / math.sqrt(len(samples))
@@ -66,13 +66,13 @@ def days_to_simulate(discount: float) -> int:
 
 def rollout_values(
     hidden: Hidden, policies: Mapping[str, Decide], customers: int, seed: int, days: int | None = None
-) -> dict[str, Any]:
+) -> dict[str, Floats]:
     """(N,) value samples a policy, paired by customer; their mean estimates J from d0."""
     days = days or days_to_simulate(hidden.discount)
     return {name: _values(hidden, decide, customers, seed, days) for name, decide in policies.items()}
 
 
-def _values(hidden: Hidden, decide: Decide, customers: int, seed: int, days: int) -> Any:
+def _values(hidden: Hidden, decide: Decide, customers: int, seed: int, days: int) -> Floats:
     journey, rules = hidden.journey, hidden.journey.rules
     simulator = Simulator(journey, customers, seed)
     block = np.zeros(int(rules.sizes[COLUMN.consent]), dtype=np.int64)
@@ -108,10 +108,10 @@ def mean_ahead(hidden: Hidden) -> Decide:
     return ahead(hidden.mean_q)
 
 
-def ahead(q: Any) -> Decide:
+def ahead(q: Floats) -> Decide:
     """The largest belief-weighted action value of `q` (P, M, S, A); ties to the lowest number."""
 
-    def decide(seen: Seen) -> Any:
+    def decide(seen: Seen) -> Ints:
         here = np.where(seen.legal, q[:, seen.block, seen.state], 0.0)  # (P, N, A)
         weighed = np.einsum("np,pna->na", seen.belief, here)
         return np.where(seen.legal, weighed, -np.inf).argmax(axis=1)
@@ -119,6 +119,6 @@ def ahead(q: Any) -> Decide:
     return decide
 
 
-def table(policy: Any) -> Decide:
+def table(policy: Ints) -> Decide:
     """A policy (M, S) that knows no belief."""
     return lambda seen: policy[seen.block, seen.state]

@@ -47,7 +47,8 @@ def listed(journey: Journey, state: State, action: int, persona: int = 0) -> tup
 
 def played(journey: Journey, state: State, action: int) -> tuple[dict[tuple[int, int], float], Any]:
     """Next (kernel index, consent) and expected reward: outcomes, `play_day`, requests."""
-    packed, law, expected = journey.packed[0], {}, np.zeros(len(COMPONENTS))
+    law: dict[tuple[int, int], float] = {}
+    packed, expected = journey.packed[0], np.zeros(len(COMPONENTS))
     value = day_chances(packed.machine, packed.chance, state, action, room(MODELLED)).value
     for row, p in zip(*listed(journey, state, action), strict=True):
         reward = np.zeros(len(COMPONENTS))

@@ -55,11 +55,10 @@ def test_chances_are_those_that_newton_finds_under_the_same_ridges(keen: Problem
     for i, count in enumerate(design[2]):
         assert (np.diff(design[0][i, :count]) > 0).all()
         X[i, design[0][i, :count]] = design[1][i, :count]
-    ridges = np.full(len(terms.group), 3.0)
-    ours, inverse = _newton(design, cells, np.zeros(len(ridges)), ridges, X.any(axis=0), _logistic, 50)
+    ridges, used = np.full(len(terms.group), 3.0), np.asarray(X.any(axis=0))
+    ours, inverse = _newton(design, cells, np.zeros(len(ridges)), ridges, used, _logistic, 50)
     dense = fit_logistic(X, cells.trials, cells.total, ridges, np.zeros(len(ridges)), 1e-12)
     np.testing.assert_allclose(ours, dense.beta, atol=1e-6)
-    used = X.any(axis=0)
     np.testing.assert_allclose(inverse[used], np.diag(dense.covariance)[used], rtol=1e-5)
 
 

@@ -218,8 +218,8 @@ def test_days_enumerated_in_parts_are_those_enumerated_at_once(keen: Problem, ev
 
 def test_told_the_truth_the_plan_is_the_optimum_wherever_it_comes(keen: Problem, every_row: Any) -> None:
     starts = np.unique(StateRows(keen.journey).of(Simulator(keen.journey, 2_000, 0).states))
-    none = np.zeros(0)
-    begun = Days(none, none, none, none, none, 1.0, starts, np.ones(len(starts)))
+    none, nothing = np.zeros(0, np.int64), np.zeros(0)
+    begun = Days(none, none, none, nothing, nothing, 1.0, starts, np.ones(len(starts)))
     plan = planner(keen, told(keen), begun).plan(starts)
     assert len(plan.rows) > 3 * len(starts)
     place = np.searchsorted(every_row, plan.rows)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
+from envs.arrays import Floats, Ints, Mask
 from envs.compiled import compiled
 from envs.day.branches import BUFFERS
 from envs.day.day import NONE, OUT_STAGE, ask, play_close, play_contact, play_events
@@ -112,13 +113,13 @@ def _requests(
 class Branches:
     """What a day brings in N states."""
 
-    rewards: Any  # (N, A) expected, 0 where illegal
-    to: Any  # (T,) rows that can follow, ascending
-    chances: Any  # (N·A, T) sparse; a row sums to the share that does not churn
+    rewards: Floats  # (N, A) expected, 0 where illegal
+    to: Ints  # (T,) rows that can follow, ascending
+    chances: sparse.csr_matrix  # (N·A, T) sparse; a row sums to the share that does not churn
 
 
 def branches(
-    space: StateRows, model: DayModel, weights: Any, rows: Any, observations: Any, legal: Any
+    space: StateRows, model: DayModel, weights: Floats, rows: Ints, observations: Floats, legal: Mask
 ) -> Branches:
     """The days of states `rows` (N,)."""
     packed, weights = space.journey.packed[0], np.asarray(weights, dtype=np.float64)
@@ -143,7 +144,9 @@ def branches(
     return Branches(rewards, following, (days @ arrivals).tocsr())
 
 
-def _arrivals(space: StateRows, model: DayModel, weights: Any, closed: Any) -> tuple[Any, Any, Any]:
+def _arrivals(
+    space: StateRows, model: DayModel, weights: Floats, closed: Ints
+) -> tuple[Ints, sparse.csr_matrix, Floats]:
     """From the close to the next decision: rows (T,), chances (Y, T), expected reward (Y,)."""
     packed, channels = space.journey.packed[0], np.array([c for c, _ in model.requests], dtype=np.int64)
     shape = (len(closed), len(channels))

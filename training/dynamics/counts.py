@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.day.day import (
     NONE,
     OUT_INBOUND,
@@ -30,7 +30,7 @@ from envs.journey.state import COLUMN
 from envs.simulate.logging_policy import deciders, draw
 from envs.simulate.simulator import Simulator
 from envs.timeline.replay import replay
-from envs.timeline.rows import ADVANCED, LAPSED, LEFT, MOVES
+from envs.timeline.rows import ADVANCED, LAPSED, LEFT, MOVES, Rows
 from training.logs.logged import read_logged
 
 _BLOCK_ROWS = 500_000  # of the fold; what is kept of a row is small
@@ -40,14 +40,14 @@ _BLOCK_ROWS = 500_000  # of the fold; what is kept of a row is small
 class Days:
     """Decisions and what came of them."""
 
-    row: Any  # (n,) int64 state, as in `envs.day.states`
-    action: Any  # (n,) int64
-    outcome: Any  # (n, 7) int8, columns of `envs.day.day`
-    count: Any  # (n,) float64 days
-    value: Any  # (n,) float64 of their purchases together
+    row: Ints  # (n,) int64 state, as in `envs.day.states`
+    action: Ints  # (n,) int64
+    outcome: Ints  # (n, 7) int8, columns of `envs.day.day`
+    count: Floats  # (n,) float64 days
+    value: Floats  # (n,) float64 of their purchases together
     variation: float  # variance of a purchase's value over its squared mean
-    starts: Any  # (k,) int64 where journeys began …
-    started: Any  # (k,) float64 … and how often
+    starts: Ints  # (k,) int64 where journeys began …
+    started: Floats  # (k,) float64 … and how often
 
     @property
     def lived(self) -> int:
@@ -55,7 +55,7 @@ class Days:
         return int(self.count.sum())
 
 
-def added_up(rows: Any, actions: Any, outcomes: Any, values: Any, firsts: Any) -> Days:
+def added_up(rows: Ints, actions: Ints, outcomes: Ints, values: Floats, firsts: Ints) -> Days:
     """Days (N,) one by one; `firsts` are the rows where journeys began."""
     size = outcomes.max(axis=0).astype(np.int64) + 2 if len(outcomes) else np.ones(OUTCOMES, np.int64)
     code = rows * (int(actions.max()) + 1) + actions
@@ -67,7 +67,7 @@ def added_up(rows: Any, actions: Any, outcomes: Any, values: Any, firsts: Any) -
     return Days(
         row=rows[first], action=actions[first].astype(np.int64), outcome=outcomes[first],
         count=np.bincount(which).astype(np.float64),
-        value=np.bincount(which, np.where(bought, values, 0.0)),
+        value=np.asarray(np.bincount(which, np.where(bought, values, 0.0)), np.float64),
         variation=variation(bought.sum(), values[bought].sum(), (values[bought] ** 2).sum()),
         starts=starts, started=started.astype(np.float64),
     )  # fmt: skip
@@ -101,7 +101,7 @@ def from_log(path: Path, journey: Journey) -> Days:
     return added_up(rows[over], action[over], outcome[over], value[over], rows[first])
 
 
-def _decisions(rows: Any, mine: Any, journey: Journey) -> tuple[Any, ...]:
+def _decisions(rows: Rows, mine: Mask, journey: Journey) -> tuple[Array, ...]:
     """Per decision of a customer that counts: state, action, outcome, value, day, customer."""
     kept = (rows.primary == 1) & mine[rows.customer]
     if (rows.assigned[kept] < 0).any():
@@ -131,12 +131,13 @@ def _decisions(rows: Any, mine: Any, journey: Journey) -> tuple[Any, ...]:
 def simulated(journey: Journey, behavior: str, customers: int, days: int, seed: int) -> Days:
     """Days as `journey simulate` would write them, without writing; customers are numbered from 0."""
     simulator, decide = Simulator(journey, customers, seed), deciders(behavior)(journey)
-    rows, firsts = StateRows(journey), None
-    columns: list[tuple[Any, ...]] = []
+    rows = StateRows(journey)
+    firsts: Ints = np.zeros(0, np.int64)
+    columns: list[tuple[Array, ...]] = []
     for day in range(days):
         alive = np.flatnonzero(simulator.states[:, COLUMN.stage] != journey.rules.churned)
         at = rows.of(simulator.states[alive])
-        firsts = at if firsts is None else firsts
+        firsts = at if day == 0 else firsts
         if day == days - 1:
             break  # still open where the log ends
         legal, observed = simulator.legal[alive].copy(), simulator.observations[alive]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 
+from envs.arrays import Ints
 from envs.day.states import StateRows
 from training.dynamics.counts import Days
 from training.dynamics.model import fit_days
@@ -41,7 +41,7 @@ def taught(problem: Problem, plan: Plan, settings: Imitation) -> PolicyNetwork:
     return network
 
 
-def everywhere(problem: Problem, plan: Plan) -> Any:
+def everywhere(problem: Problem, plan: Plan) -> Ints:
     """(M, S) int8: the plan's actions, service only where it knows nothing."""
     space, out = StateRows(problem.journey), problem.service_only.copy()
     block = np.full(space.patterns, -1)
@@ -49,7 +49,8 @@ def everywhere(problem: Problem, plan: Plan) -> Any:
     consent, state = np.divmod(plan.rows, space.states)
     known = block[consent] >= 0
     out[block[consent[known]], state[known]] = plan.actions[known]
-    return out.astype(np.int8)
+    actions: Ints = out.astype(np.int8)
+    return actions
 
 
 def judged(problem: Problem, plan: Plan, report: Report, share: float, samples: int, began: float) -> None:

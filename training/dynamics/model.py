@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.compiled import compiled
 from envs.day.chances import contact_in_play, response_row
 from envs.day.day import (
@@ -79,13 +80,13 @@ def _facts(
 class Chances(NamedTuple):
     """Of every state and action; the last axis of `purchase` and `stage`: responded today or not."""
 
-    response: Any  # (N, A)
-    opt_out: Any  # (N, A)
-    resolution: Any  # (N, A)
-    purchase: Any  # (N, A, 2)
-    redemption: Any  # (N, A)
-    stage: Any  # (N, A, 2, stages) of moving there
-    value: Any  # (N, A) mean of a purchase
+    response: Floats  # (N, A)
+    opt_out: Floats  # (N, A)
+    resolution: Floats  # (N, A)
+    purchase: Floats  # (N, A, 2)
+    redemption: Floats  # (N, A)
+    stage: Floats  # (N, A, 2, stages) of moving there
+    value: Floats  # (N, A) mean of a purchase
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ class DayModel:
 
     journey: Journey
     events: dict[str, Odds | None]  # None: never seen
-    moves: list[tuple[int, Any, Odds]]  # target stage, stages it was seen from, odds, in this order
+    moves: list[tuple[int, Ints, Odds]]  # target stage, stages it was seen from, odds, in this order
     requests: list[tuple[int, Odds]]  # channel, odds, in this order
     value: Odds | None
 
-    def chances(self, rows: Any, observations: Any) -> Chances:
+    def chances(self, rows: Ints, observations: Floats) -> Chances:
         """Of the states of rows (N,), with observations (N, F)."""
         shape = len(rows), len(self.journey.actions)
         answered, late = np.empty(shape, np.int64), np.empty(shape, np.int64)
@@ -106,7 +107,7 @@ class DayModel:
         _contacts(machine, states, np.asarray(rows, np.int64), answered, late)
         every, no = np.tile(np.arange(shape[1]), (shape[0], 1)), np.zeros(shape, np.int64)
 
-        def of(name: str, action: Any = every, earlier: Any = no) -> Any:
+        def of(name: str, action: Ints = every, earlier: Ints = no) -> Floats:
             odds = self.events[name]
             return np.zeros(shape) if odds is None else odds.chances(observations, action, answered, earlier)
 
@@ -127,7 +128,7 @@ class DayModel:
             value=no + 0.0 if self.value is None else self.value.means(observations, every, answered, no),
         )  # fmt: skip
 
-    def request_chances(self, observations: Any) -> Any:
+    def request_chances(self, observations: Floats) -> Floats:
         """(N, Q) of a request on each channel of `requests`, for states after the close."""
         out, left = np.zeros((len(observations), len(self.requests))), np.ones(len(observations))
         no = np.zeros((len(observations), 1), np.int64)
@@ -152,7 +153,7 @@ def fit_days(journey: Journey, days: Days, between: Callable[[], None] = lambda:
     bought, never = outcome[:, OUT_PURCHASE] >= 0, np.zeros(len(at), np.int64)
 
     def fitted(
-        happened: Any, among: Any, earlier: Any = never, action: Any = days.action, terms: Terms = day
+        happened: Array, among: Mask, earlier: Ints = never, action: Ints = days.action, terms: Terms = day
     ) -> Odds | None:
         cells = _cells((at, action, answered, earlier), days.count, happened, among)
         between()
@@ -184,7 +185,7 @@ def fit_days(journey: Journey, days: Days, between: Callable[[], None] = lambda:
 
 
 def _requests(
-    journey: Journey, rows: StateRows, closed: Any, days: Days, between: Callable[[], None]
+    journey: Journey, rows: StateRows, closed: Ints, days: Days, between: Callable[[], None]
 ) -> list[tuple[int, Odds]]:
     """A request after the close, channel by channel: it depends on the state then."""
     terms, lives = Terms(journey, acting=False), closed != GONE
@@ -200,7 +201,7 @@ def _requests(
     return found
 
 
-def _cells(where: tuple[Any, ...], count: Any, happened: Any, among: Any) -> Cells:
+def _cells(where: tuple[Ints, ...], count: Floats, happened: Array, among: Mask) -> Cells:
     """Add up the days among which the event could happen; `happened` may be an amount a day.
 
     `where`: state, action, answered, earlier (n,).
@@ -213,5 +214,5 @@ def _cells(where: tuple[Any, ...], count: Any, happened: Any, among: Any) -> Cel
         np.ravel_multi_index((state, action, answered, earlier), shape), return_inverse=True
     )
     state, action, answered, earlier = np.unravel_index(code, shape)
-    trials, total = np.bincount(which, count), np.bincount(which, count * happened)
+    trials, total = (np.asarray(np.bincount(which, w), np.float64) for w in (count, count * happened))
     return Cells(state, action, answered, earlier, trials, total)

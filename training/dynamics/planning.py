@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.linalg import bicgstab, spsolve
 
+from envs.arrays import Floats, Ints, Mask
 from envs.day.states import StateRows
 from training.dynamics.branches import Branches, branches, joined
 from training.dynamics.model import DayModel
@@ -27,28 +27,28 @@ IMPROVEMENTS = 40  # of a policy, at most
 TOLERANCE, STEPS, RESTARTS = 1e-9, 2000, 10  # of the linear solver
 BETTER = 1e-9  # of the largest value: a smaller gain changes no action
 
-Charge = Callable[[Any, Any, Any], Any]  # of observations, legal actions and rewards: costs (N, A)
+Charge = Callable[[Floats, Mask, Floats], Floats]  # of observations, legal actions and rewards: costs (N, A)
 
 
 @dataclass(frozen=True)
 class Plan:
     """The best policy found on the known states."""
 
-    rows: Any  # (N,) as in `envs.day.states`
-    observations: Any  # (N, F)
-    legal: Any  # (N, A)
-    q: Any  # (N, A) its values, −inf where illegal
-    actions: Any  # (N,) int64
-    visits: Any  # (N,) discounted, of the policy with some wandering
+    rows: Ints  # (N,) as in `envs.day.states`
+    observations: Floats  # (N, F)
+    legal: Mask  # (N, A)
+    q: Floats  # (N, A) its values, −inf where illegal
+    actions: Ints  # (N,) int64
+    visits: Floats  # (N,) discounted, of the policy with some wandering
 
 
 @dataclass(frozen=True)
 class _Known:
     """States whose days are enumerated."""
 
-    rows: Any
-    observations: Any
-    legal: Any
+    rows: Ints
+    observations: Floats
+    legal: Mask
     days: Branches
 
 
@@ -59,18 +59,19 @@ class Planner:
     """
 
     def __init__(
-        self, space: StateRows, model: DayModel, weights: Any, discount: float, starts: tuple[Any, Any],
-        charge: Charge | None = None,
+        self, space: StateRows, model: DayModel, weights: Floats, discount: float,
+        starts: tuple[Ints, Floats], charge: Charge | None = None,
     ) -> None:  # fmt: skip
         self._space, self._model, self._weights, self._discount = space, model, weights, discount
         self._starts, self._charge = starts, charge
 
-    def plan(self, rows: Any, between: Callable[[], None] = lambda: None) -> Plan:
+    def plan(self, rows: Ints, between: Callable[[], None] = lambda: None) -> Plan:
         """The best policy on all states that matter, from the states `rows` (N,) on.
 
         `between` is called whenever states were added.
         """
-        actions, values = np.zeros(0, dtype=np.int64), np.zeros(0)
+        actions: Ints = np.zeros(0, dtype=np.int64)
+        values: Floats = np.zeros(0)
         known: list[_Known] = []
         more = rows
         for _ in range(ROUNDS):
@@ -89,7 +90,7 @@ class Planner:
                 break
         return Plan(rows, observations, legal, q, actions, visits)
 
-    def _days(self, rows: Any) -> _Known:
+    def _days(self, rows: Ints) -> _Known:
         observations, legal = self._space.describe(rows)
         days = branches(self._space, self._model, self._weights, rows, observations, legal)
         if self._charge is not None:
@@ -97,8 +98,8 @@ class Planner:
         return _Known(rows, observations, legal, days)
 
     def _improve(
-        self, rewards: Any, chain: Any, legal: Any, actions: Any, values: Any
-    ) -> tuple[Any, Any, Any]:
+        self, rewards: Floats, chain: sparse.csr_matrix, legal: Mask, actions: Ints, values: Floats
+    ) -> tuple[Floats, Ints, Floats]:
         """Howard's policy iteration; an action changes only for a real gain."""
         states = np.arange(len(actions))
         for _ in range(IMPROVEMENTS):
@@ -114,7 +115,9 @@ class Planner:
             actions = np.where(better, best, actions)
         return q, actions, values
 
-    def _flow(self, days: Branches, rows: Any, chain: Any, legal: Any, actions: Any) -> tuple[Any, Any]:
+    def _flow(
+        self, days: Branches, rows: Ints, chain: sparse.csr_matrix, legal: Mask, actions: Ints
+    ) -> tuple[Floats, Ints]:
         """Visits (N,), and the unknown rows that they lead to often enough."""
         count, width = legal.shape
         chosen = WANDERING * legal / legal.sum(axis=1, keepdims=True)
@@ -133,12 +136,12 @@ class Planner:
         return visits.clip(min=0.0), days.to[unknown & (inflow > SLIGHT * visits.sum())]
 
 
-def masked(q: Any, legal: Any) -> Any:
+def masked(q: Floats, legal: Mask) -> Floats:
     """Q (N, A) with −inf where an action is illegal, whatever stood there."""
     return np.where(legal, q, -np.inf)
 
 
-def _solved(system: Any, right: Any, guess: Any) -> Any:
+def _solved(system: sparse.csr_matrix, right: Floats, guess: Floats | None) -> Floats:
     """The solution (N,); directly where iterating does not settle."""
     for _ in range(RESTARTS):  # from where it stopped, with another shadow of the residual
         guess, unsettled = bicgstab(system, right, x0=guess, rtol=TOLERANCE, maxiter=STEPS)
@@ -146,17 +149,18 @@ def _solved(system: Any, right: Any, guess: Any) -> Any:
             return guess
         if not np.isfinite(guess).all():
             break
-    return spsolve(system.tocsc(), right)
+    found: Floats = spsolve(system.tocsc(), right)
+    return found
 
 
-def _place(rows: Any, wanted: Any) -> tuple[Any, Any]:
+def _place(rows: Ints, wanted: Ints) -> tuple[Ints, Mask]:
     """Where each wanted row stands in `rows`, and whether it does."""
     order = np.argsort(rows)
     place = order[np.minimum(np.searchsorted(rows, wanted, sorter=order), len(rows) - 1)]
     return place, rows[place] == wanted
 
 
-def _closed(days: Branches, rows: Any) -> Any:
+def _closed(days: Branches, rows: Ints) -> sparse.csr_matrix:
     """(N·A, N) chances among the known; what leads elsewhere counts as staying."""
     actions = days.rewards.shape[1]
     place, known = _place(rows, days.to)

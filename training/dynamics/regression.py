@@ -9,6 +9,7 @@ away, without a held-out sample. Newton's method on C cells; m coefficients act 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.compiled import compiled
 from training.dynamics.terms import Terms, fill_design, sum_everywhere
 
@@ -56,12 +58,12 @@ def _moments(
 class Cells:
     """C different (state, action, answered, earlier), and what came of them."""
 
-    state: Any  # (C,) int64 row of the observations
-    action: Any  # (C,) int64
-    answered: Any  # (C,) int64 action whose contact was answered; read where something happened earlier
-    earlier: Any  # (C,) int64 0 or 1
-    trials: Any  # (C,)
-    total: Any  # (C,) how often it happened; of amounts their sum
+    state: Ints  # (C,) int64 row of the observations
+    action: Ints  # (C,) int64
+    answered: Ints  # (C,) int64 action whose contact was answered; read where something happened earlier
+    earlier: Ints  # (C,) int64 0 or 1
+    trials: Floats  # (C,)
+    total: Floats  # (C,) how often it happened; of amounts their sum
 
 
 @dataclass(frozen=True)
@@ -69,56 +71,60 @@ class Odds:
     """What was learned of one event."""
 
     terms: Terms
-    theta: Any  # (P,) coefficients
+    theta: Floats  # (P,) coefficients
 
-    def linear(self, observations: Any, action: Any, answered: Any, earlier: Any) -> Any:
+    def linear(self, observations: Floats, action: Ints, answered: Ints, earlier: Ints) -> Floats:
         """(N, K) sums of coefficients for observations (N, F) and what is asked of them (N, K)."""
         terms, out = self.terms, np.empty(action.shape)
         sum_everywhere(terms.packed, observations, action, answered, earlier, self.theta, terms.columns, out)
         return out
 
-    def chances(self, observations: Any, action: Any, answered: Any, earlier: Any) -> Any:
+    def chances(self, observations: Floats, action: Ints, answered: Ints, earlier: Ints) -> Floats:
         """(N, K) of the event."""
-        return expit(self.linear(observations, action, answered, earlier))
+        found: Floats = expit(self.linear(observations, action, answered, earlier))
+        return found
 
-    def means(self, observations: Any, action: Any, answered: Any, earlier: Any) -> Any:
+    def means(self, observations: Floats, action: Ints, answered: Ints, earlier: Ints) -> Floats:
         """(N, K) of amounts."""
         return np.exp(self.linear(observations, action, answered, earlier))
 
 
-def _logistic(eta: Any, cells: Cells) -> tuple[float, Any, Any]:
+Likelihood = Callable[[Floats, Cells], tuple[float, Floats, Floats]]  # value, slope, curvature
+
+
+def _logistic(eta: Floats, cells: Cells) -> tuple[float, Floats, Floats]:
     """Log-likelihood, its slope and its curvature, cell by cell."""
     p = expit(eta)
     likelihood = float(cells.total @ eta - cells.trials @ np.logaddexp(0.0, eta))
     return likelihood, cells.total - cells.trials * p, cells.trials * p * (1.0 - p)
 
 
-def _gamma(eta: Any, cells: Cells) -> tuple[float, Any, Any]:
+def _gamma(eta: Floats, cells: Cells) -> tuple[float, Floats, Floats]:
     """The same for amounts with a constant coefficient of variation; trials counts them."""
     ratio = cells.total * np.exp(np.clip(-eta, -FAR, FAR))  # a step too far is undone, not an overflow
     return float(-(cells.trials * eta + ratio).sum()), ratio - cells.trials, ratio
 
 
-def fit_chances(terms: Terms, observations: Any, cells: Cells) -> Odds:
+def fit_chances(terms: Terms, observations: Floats, cells: Cells) -> Odds:
     """How likely the event is."""
     share = (cells.total.sum() + 0.5) / (cells.trials.sum() + 1.0)
     return _fit(terms, observations, cells, float(np.log(share / (1.0 - share))), _logistic)
 
 
-def fit_means(terms: Terms, observations: Any, cells: Cells, variation: float) -> Odds:
+def fit_means(terms: Terms, observations: Floats, cells: Cells, variation: float) -> Odds:
     """How large the amount is, somewhere above 0; `variation` is its variance over its squared mean."""
     usual = cells.total.sum() / cells.trials.sum()
     cells = replace(cells, total=np.maximum(cells.total, NOTHING * usual * cells.trials))
     level = float(np.log(usual))
 
-    def scaled(eta: Any, some: Cells) -> tuple[float, Any, Any]:
+    def scaled(eta: Floats, some: Cells) -> tuple[float, Floats, Floats]:
         value, slope, curve = _gamma(eta, some)
         return value / variation, slope / variation, curve / variation
 
     return _fit(terms, observations, cells, level, scaled)
 
 
-def _fit(terms: Terms, observations: Any, cells: Cells, level: float, likelihood: Any) -> Odds:
+def _fit(terms: Terms, observations: Floats, cells: Cells, level: float, likelihood: Likelihood) -> Odds:
     size = len(terms.group)
     design = (
         np.zeros((len(cells.state), terms.columns), dtype=np.int64),
@@ -130,7 +136,7 @@ def _fit(terms: Terms, observations: Any, cells: Cells, level: float, likelihood
     used = np.zeros(size, dtype=bool)
     for k in range(terms.columns):
         used[design[0][k < design[2], k]] = True
-    theta = np.zeros(size)
+    theta: Floats = np.zeros(size)
     theta[0] = level
     ridges = terms.first.copy()
     ridges[0] = LEVEL
@@ -151,14 +157,15 @@ def _fit(terms: Terms, observations: Any, cells: Cells, level: float, likelihood
 
 
 def _newton(
-    design: Any, cells: Cells, theta: Any, ridge: Any, used: Any, likelihood: Any, steps: int
-) -> tuple[Any, Any]:
+    design: tuple[Array, ...], cells: Cells, theta: Floats, ridge: Floats, used: Mask, likelihood: Likelihood,
+    steps: int,
+) -> tuple[Floats, Floats]:  # fmt: skip
     """The maximum, and the diagonal of the inverse information there."""
     eta, size = np.empty(len(cells.state)), len(theta)
     kept = np.flatnonzero(used & (ridge < TIGHTEST))
     theta = np.where(used & (ridge < TIGHTEST), theta, 0.0)
 
-    def at(where: Any) -> tuple[float, Any, Any]:
+    def at(where: Floats) -> tuple[float, Floats, Floats]:
         _sums(*design, where, eta)
         value, slope, curve = likelihood(eta, cells)
         return value - 0.5 * float((ridge * where**2).sum()), slope, curve

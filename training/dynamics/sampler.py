@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Array, Ints
 from envs.compiled import compiled, unlocked
 from envs.day.day import (
     NONE,
@@ -164,7 +165,7 @@ class _Shard:
         mine = slice(number, None, SHARDS)
         everyone = len(simulator.customers)
         self.newest, self.tried, self.found = everyone - SHARDS + number, 0, 0
-        self.arrays: dict[str, Any] = {
+        self.arrays: dict[str, Array] = {
             "customers": simulator.customers[mine].copy(),
             # clocks are staggered: a journey's first cut comes at any age
             "days": (np.arange(everyone, dtype=np.int64) * horizon // everyone)[mine].copy(),
@@ -184,7 +185,7 @@ class _Shard:
             self.arrays |= _table(size)
             _insert(*old, *(self.arrays[name] for name in TABLE))
 
-    def full(self) -> dict[str, Any]:
+    def full(self) -> dict[str, Array]:
         """The table without its empty places."""
         kept = self.arrays["codes"] != 0
         return {name: self.arrays[name][kept] for name in TABLE}
@@ -193,7 +194,7 @@ class _Shard:
 TABLE = ("codes", "counts", "values")
 
 
-def _table(size: int) -> dict[str, Any]:
+def _table(size: int) -> dict[str, Array]:
     integers = {name: np.zeros(size, dtype=np.int64) for name in ("codes", "counts")}
     return {**integers, "values": np.zeros(size)}
 
@@ -215,12 +216,12 @@ class DaySampler:
         """Customer-days sampled."""
         return sum(shard.tried for shard in self._shards)
 
-    def live(self, chosen: Any, explore: float) -> None:
+    def live(self, chosen: Ints, explore: float) -> None:
         """A chunk of days under actions `chosen` (C·S,), any legal one with chance `explore`."""
         with ThreadPoolExecutor(SHARDS) as threads:
             list(threads.map(lambda shard: self._live(shard, chosen, explore), self._shards))
 
-    def _live(self, shard: _Shard, chosen: Any, explore: float) -> None:
+    def _live(self, shard: _Shard, chosen: Ints, explore: float) -> None:
         journey, packed = self._journey, self._journey.packed[0]
         actions = len(journey.actions)
         shard.make_room(CHUNK_DAYS * len(shard.arrays["customers"]) * actions)
@@ -240,13 +241,13 @@ class DaySampler:
         outcomes = np.empty((len(codes), OUTCOMES), dtype=np.int8)
         machine, actions = self._journey.machine, len(self._journey.actions)
         _unpack(machine, self.space.states, codes - 1, actions, rows, taken, outcomes)
-        worth = sum(shard.arrays["worth"] for shard in self._shards)
-        begun = sum(shard.arrays["begun"] for shard in self._shards)
+        worth = np.sum([shard.arrays["worth"] for shard in self._shards], axis=0)
+        begun = np.sum([shard.arrays["begun"] for shard in self._shards], axis=0)
         starts = np.flatnonzero(begun)
         return Days(
             row=rows, action=taken, outcome=outcomes,
-            count=np.bincount(which, np.concatenate([t["counts"] for t in tables])),
-            value=np.bincount(which, np.concatenate([t["values"] for t in tables])),
+            count=np.asarray(np.bincount(which, np.concatenate([t["counts"] for t in tables])), np.float64),
+            value=np.asarray(np.bincount(which, np.concatenate([t["values"] for t in tables])), np.float64),
             variation=variation(*worth), starts=starts, started=begun[starts].astype(np.float64),
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.arrays import Ints
 from envs.compiled import compiled
 from envs.day.day import NONE
 from envs.day.fold import contacted
@@ -30,7 +31,7 @@ class Reading(NamedTuple):
 
     component: int
     scale: float  # of the component's number; 0: levels are told apart
-    seen: Any  # (levels,) what each level is read as
+    seen: Ints  # (levels,) what each level is read as
     ridge: float  # its first
 
 
@@ -78,7 +79,7 @@ class Terms:
         self.columns = 1 + len(readings) * (4 if acting else 2) + (6 if acting else 1)
 
     @property
-    def packed(self) -> tuple[Any, ...]:
+    def packed(self) -> tuple[object, ...]:
         """What compiled code reads, in the order of `_acting`."""
         where = self.at, self.scale, self.seen, self.width, self.entry, self.own
         return *where, self.touchpoint, self.channel, self.acting, self.offer, self.held
@@ -100,7 +101,7 @@ def _readings(journey: Journey) -> list[Reading]:
     return found
 
 
-def _offers(journey: Journey, answering: bool) -> tuple[int, Any]:
+def _offers(journey: Journey, answering: bool) -> tuple[int, Ints]:
     """The offer's component (-1: none), and which one is in hand when the day's events come (O, A, 2).
 
     By the offer before, the action and what happened earlier. Only contacts that can be answered make
