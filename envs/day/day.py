@@ -85,7 +85,10 @@ def sample_day(
     reward: Any,
     outcome: Any,
 ) -> tuple[State, float]:
-    """The next decision's state and the purchase value; adds to `reward` (R,), fills `outcome`."""
+    """The next decision's state and the purchase value; adds to `reward` (R,), fills `outcome`.
+
+    Draws what `outcomes_of` lists and plays it as `play_day` does; written apart for a fifth of the speed.
+    """
     outcome[:] = NONE
     if before.stage == m[CHURNED]:
         return close_day(m, before), 0.0
@@ -227,10 +230,7 @@ def play_close(m: Any, price: Any, state: State, target: int, reward: Any) -> St
 def play_day(
     m: Any, price: Any, before: State, action: int, outcome: Any, value: float, reward: Any
 ) -> State:
-    """The state after given outcomes and the close, before a request comes; adds to `reward` (R,).
-
-    `sample_day` with the draws made; that it is written apart is a fifth of the simulator's speed.
-    """
+    """The state after given outcomes and the close, before a request comes; adds to `reward` (R,)."""
     if before.stage == m[CHURNED]:
         return close_day(m, before)
     state = play_contact(m, price, before, action, reward)

@@ -54,7 +54,8 @@ def day_chance(m: Any, chance: Any, before: State, action: int, outcome: Any) ->
     """P(the day's outcomes up to its close | persona), less factors all personas share.
 
     `outcome` (7,) holds the columns of `envs.day.day`; a stage no modelled move leads to, as a
-    real log may state it, has no likelihood.
+    real log may state it, has no likelihood. Looks up what this one outcome needs; of those that
+    `outcomes_of` lists it is their chance, redemptions left out.
     """
     p, offer = 1.0, m[m[OFFER_KIND] + contacted(m, before, action).offer]
     j, k = response_index(m, before.stage, before.engagement, offer, before.fatigue, before.goodwill)

@@ -25,7 +25,7 @@ LEAST_DOCSTRING = 100  # characters: a paragraph, not a label
 MOST_UNTYPED = 0.05  # of the annotations in public signatures
 UNTYPED_YET: tuple[str, ...] = (
     "training",
-    *(f"envs/{wing}" for wing in ("day", "journey", "personas", "scenario", "solve")),
+    *(f"envs/{wing}" for wing in ("journey", "scenario", "solve")),
     "envs/simulate/gym_env.py",
     "envs/simulate/vector_env.py",
 )
