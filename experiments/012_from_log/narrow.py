@@ -9,7 +9,7 @@ import csv
 import sys
 from pathlib import Path
 
-from envs.simulate.gym_env import open_journey
+from envs.simulate.opening import open_journey
 from training.checkpoint import Unsaved
 from training.judging.judge import bounds
 from training.learner import Problem

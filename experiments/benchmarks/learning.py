@@ -23,7 +23,8 @@ from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from envs.cli.output import table
-from envs.simulate.gym_env import CustomerJourneyEnv, open_journey
+from envs.simulate.gym_env import CustomerJourneyEnv
+from envs.simulate.opening import open_journey
 from training.learner import Problem
 from training.learners import ppo
 from training.threads import single_threaded

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import envs.registration
 from envs.cli.output import table
-from envs.simulate.gym_env import open_journey
+from envs.simulate.opening import open_journey
 from envs.simulate.simulator import Simulator
 
 SCENARIO = Path(__file__).parents[2] / "configs" / "scenarios" / "omnichannel_retail.yaml"
