@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from envs.arrays import Ints
 from envs.day.day import (
     OUT_INBOUND,
@@ -51,7 +53,7 @@ def _came(journey: Journey, outcome: Ints, value: float) -> list[str]:
     scenario = journey.scenario
     channels, stages = [c.name for c in scenario.channels], [s.name for s in scenario.stages]
     touchpoints = [t.name for t in scenario.touchpoints]
-    happened = (
+    happened: tuple[tuple[int, Callable[[int], str]], ...] = (
         (OUT_RESPONSE, lambda n: f"responds to {touchpoints[n]}"),
         (OUT_OPT_OUT, lambda n: f"opts out of {channels[n]}"),
         (OUT_RESOLUTION, lambda n: f"request on {channels[n]} is resolved"),

@@ -29,19 +29,36 @@ from envs.scenario.schema import COMPONENTS
 FEW = 16  # below, starting threads costs more than they save
 
 
+@inlined
+def _begin(
+    i: int, m: Any, starts: Shares, shares: Any, seed: int, customers: Any, states: Any, persona: Any,
+    source: Any, observations: Any, legal: Any,
+) -> None:  # fmt: skip
+    """The first day of customer `i`."""
+    key = day_key(seed, customers[i], -1)
+    persona[i] = min(np.searchsorted(shares, uniform(key, PERSONA), side="right"), len(shares) - 1)
+    state = newcomer(m, starts, key)
+    store_state(state, states[i])
+    write_observation(source, state, observations[i])
+    legal[i] = legal_bits(m, state)
+
+
+@compiled
+def _start_few(
+    m: Any, starts: Shares, shares: Any, seed: int, who: Any,
+    customers: Any, states: Any, persona: Any, source: Any, observations: Any, legal: Any,
+) -> None:  # fmt: skip
+    for n in range(len(who)):
+        _begin(who[n], m, starts, shares, seed, customers, states, persona, source, observations, legal)
+
+
 @parallel
-def _start(
+def _start_many(
     m: Any, starts: Shares, shares: Any, seed: int, who: Any,
     customers: Any, states: Any, persona: Any, source: Any, observations: Any, legal: Any,
 ) -> None:  # fmt: skip
     for n in numba.prange(len(who)):
-        i = who[n]
-        key = day_key(seed, customers[i], -1)
-        persona[i] = min(np.searchsorted(shares, uniform(key, PERSONA), side="right"), len(shares) - 1)
-        state = newcomer(m, starts, key)
-        store_state(state, states[i])
-        write_observation(source, state, observations[i])
-        legal[i] = legal_bits(m, state)
+        _begin(who[n], m, starts, shares, seed, customers, states, persona, source, observations, legal)
 
 
 @inlined
@@ -98,19 +115,36 @@ def _step_many(
     return illegal
 
 
-@parallel
-def _believe(
+@inlined
+def _update(
+    i: int, m: Any, price: Any, chances: Any, before: Any, actions: Any, outcomes: Any, beliefs: Any,
+    observations: Any,
+) -> None:  # fmt: skip
+    """The belief (P,) about customer `i` after a day, and as the last entries of the observation."""
+    state, action = load_state(before[i]), _WIDE(actions[i])
+    weights, outcome = np.empty(beliefs.shape[1]), outcomes[i].astype(np.int64)
+    after_day(m, chances, state, action, outcome, beliefs[i], weights)
+    closed = play_day(m, price, state, action, outcome, 0.0, np.zeros(len(COMPONENTS)))
+    after_close(m, chances, closed, outcome, beliefs[i], weights)
+    observations[i, observations.shape[1] - beliefs.shape[1] :] = beliefs[i]
+
+
+@compiled
+def _believe_few(
     m: Any, price: Any, chances: Any, before: Any, actions: Any, outcomes: Any, beliefs: Any,
     observations: Any,
 ) -> None:  # fmt: skip
-    """Beliefs (N, P) after a day, and as the last entries of the observations."""
+    for i in range(len(beliefs)):
+        _update(i, m, price, chances, before, actions, outcomes, beliefs, observations)
+
+
+@parallel
+def _believe_many(
+    m: Any, price: Any, chances: Any, before: Any, actions: Any, outcomes: Any, beliefs: Any,
+    observations: Any,
+) -> None:  # fmt: skip
     for i in numba.prange(len(beliefs)):
-        state, action = load_state(before[i]), _WIDE(actions[i])
-        weights, outcome = np.empty(beliefs.shape[1]), outcomes[i].astype(np.int64)
-        after_day(m, chances, state, action, outcome, beliefs[i], weights)
-        closed = play_day(m, price, state, action, outcome, 0.0, np.zeros(len(COMPONENTS)))
-        after_close(m, chances, closed, outcome, beliefs[i], weights)
-        observations[i, observations.shape[1] - beliefs.shape[1] :] = beliefs[i]
+        _update(i, m, price, chances, before, actions, outcomes, beliefs, observations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +190,8 @@ class Simulator:
         if customers is not None:
             self.customers[who] = customers
         self.days[who] = 0
-        _start(
+        start = _start_few if len(who) < FEW else _start_many
+        start(
             self.journey.machine, self._starts, self._shares, self.seed, who, self.customers, self.states,
             self.persona, self._source, self.observations, self.legal,
         )  # fmt: skip
@@ -179,7 +214,8 @@ class Simulator:
         if illegal:
             raise ValueError(f"{illegal} illegal actions: choose among the bits of `legal`")
         if self.beliefs.shape[1]:
-            _believe(
+            believe = _believe_few if len(actions) < FEW else _believe_many
+            believe(
                 self.journey.machine, self.journey.packed[0].price, self._chances, before, actions,
                 self._outcomes, self.beliefs, self.observations,
             )  # fmt: skip

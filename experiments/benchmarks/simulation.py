@@ -93,12 +93,52 @@ def twin_rate() -> float:
     return rate(lambda: twin.day(reading, wait, Draws(1, 0, next(days))) and None, 1, 2_000)
 
 
+def adapter_rate(customers: int, steps: int) -> float:
+    """The stable-baselines3 adapter under random legal actions, drawn outside the clock."""
+    from training import journey_vec_env
+
+    env, generator, best = journey_vec_env(SCENARIO, num_envs=customers), np.random.default_rng(0), 0.0
+    env.reset()
+    for _ in range(REPEATS):
+        seconds = 0.0
+        for _ in range(steps):
+            draws = generator.random(customers)
+            actions = random_legal(env.simulator.legal, draws, len(env.journey.actions))
+            started = time.perf_counter()
+            env.step(actions)
+            seconds += time.perf_counter() - started
+        best = max(best, customers * steps / seconds)
+    return best
+
+
+def copies_rate(copies: int, steps: int) -> float:
+    """As many single environments in the library's own `DummyVecEnv`, under the same policy."""
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    name = f"envs.registration:{envs.registration.ENVIRONMENT}"
+    env: Any = DummyVecEnv([lambda: gymnasium.make(name, scenario=str(SCENARIO)) for _ in range(copies)])
+    env.reset()
+    generator, best = np.random.default_rng(0), 0.0
+    for _ in range(REPEATS):
+        seconds = 0.0
+        for _ in range(steps):
+            legal = np.array([one.unwrapped._running().legal[0] for one in env.envs])
+            actions = random_legal(legal, generator.random(copies), int(env.action_space.n))
+            started = time.perf_counter()
+            env.step(actions)
+            seconds += time.perf_counter() - started
+        best = max(best, copies * steps / seconds)
+    return best
+
+
 def main() -> None:
     """Print the table."""
     rows = [
         ("journey, 100,000 customers", simulator_rate(100_000, 10) / 1e6),
         ("journey, 1,024 customers", simulator_rate(1_024, 400) / 1e6),
         ("journey, one Gymnasium environment", single_rate() / 1e6),
+        ("stable-baselines3 adapter, 1,024 customers", adapter_rate(1_024, 400) / 1e6),
+        ("stable-baselines3 DummyVecEnv, 16 single environments", copies_rate(16, 1_000) / 1e6),
         ("Gymnasium CartPole, 100,000 at once", cartpole_rate(100_000) / 1e6),
         ("Gymnasium CartPole, 1,024 at once", cartpole_rate(1_024) / 1e6),
         ("slow twin in plain Python", twin_rate() / 1e6),

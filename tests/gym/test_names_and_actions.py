@@ -43,7 +43,7 @@ WRONG_OF_MANY: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("wrong", "told"), WRONG, ids=lambda value: str(value)[:40])
 @pytest.mark.parametrize("many", [False, True], ids=["make", "make_vec"])
 def test_a_wrong_argument_is_one_clear_message(wrong: dict[str, Any], told: str, many: bool) -> None:
-    options = {"scenario": TINY} | wrong
+    options: dict[str, Any] = {"scenario": TINY, **wrong}
     with pytest.raises(JourneyError) as error:
         gymnasium.make_vec(ID, num_envs=2, **options) if many else gymnasium.make(ID, **options)
     assert told in str(error.value)
@@ -53,20 +53,21 @@ def test_a_wrong_argument_is_one_clear_message(wrong: dict[str, Any], told: str,
 @pytest.mark.parametrize(("wrong", "told"), WRONG_OF_MANY, ids=lambda value: str(value)[:40])
 def test_a_wrong_argument_of_a_batch_is_one_clear_message(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(JourneyError) as error:
-        gymnasium.make_vec(ID, **({"scenario": TINY, "num_envs": 2} | wrong))
+        gymnasium.make_vec(ID, **{"scenario": TINY, "num_envs": 2, **wrong})
     assert told in str(error.value)
 
 
 @pytest.mark.parametrize("action", [0, np.int8(0), np.array(0), np.array([0])], ids=repr)
 def test_one_whole_number_is_an_action_in_any_wrapping(action: Any) -> None:
-    env = gymnasium.make(ID, scenario=TINY).unwrapped
+    env: Any = gymnasium.make(ID, scenario=TINY).unwrapped
     env.reset(seed=1)
     assert not env.step(action)[4]["illegal"]
 
 
 @pytest.mark.parametrize("action", [-1, 99, np.array([-7]), 2**40])
 def test_an_action_that_does_not_exist_passes_as_wait(action: Any) -> None:
-    env, waiting = gymnasium.make(ID, scenario=TINY).unwrapped, gymnasium.make(ID, scenario=TINY).unwrapped
+    env: Any = gymnasium.make(ID, scenario=TINY).unwrapped
+    waiting: Any = gymnasium.make(ID, scenario=TINY).unwrapped
     env.reset(seed=3)
     waiting.reset(seed=3)
     observation, reward, _, _, info = env.step(action)
@@ -80,7 +81,7 @@ def test_an_action_that_does_not_exist_passes_as_wait(action: Any) -> None:
     "action", [0.0, float("nan"), "wait", None, True, [0, 1], [], [[0], [1, 2]]], ids=repr
 )
 def test_what_is_no_action_is_told(action: Any) -> None:
-    env = gymnasium.make(ID, scenario=TINY).unwrapped
+    env: Any = gymnasium.make(ID, scenario=TINY).unwrapped
     env.reset(seed=1)
     with pytest.raises(JourneyError, match="step: "):
         env.step(action)
@@ -88,7 +89,7 @@ def test_what_is_no_action_is_told(action: Any) -> None:
 
 @pytest.mark.parametrize("actions", [[0, 0], [0.5, 0.0, 1.0], "abc", None, [[0, 0, 0], [0, 0, 0]]], ids=repr)
 def test_what_are_no_actions_of_a_batch_is_told(actions: Any) -> None:
-    env = gymnasium.make_vec(ID, num_envs=3, scenario=TINY)
+    env: Any = gymnasium.make_vec(ID, num_envs=3, scenario=TINY)
     env.reset(seed=1)
     with pytest.raises(JourneyError, match="expected 3 whole numbers"):
         env.step(actions)
@@ -104,18 +105,18 @@ def test_actions_of_a_batch_that_do_not_exist_pass_as_wait() -> None:
 
 
 def test_masks_are_what_sampling_takes() -> None:
-    env = gymnasium.make(ID, scenario=TINY).unwrapped
+    env: Any = gymnasium.make(ID, scenario=TINY).unwrapped
     _, info = env.reset(seed=1)
     assert info["action_mask"][env.action_space.sample(mask=info["action_mask"])] == 1
     assert env.action_space.sample(mask=env.action_masks()) in range(env.action_space.n)
-    many = gymnasium.make_vec(ID, num_envs=5, scenario=TINY)
+    many: Any = gymnasium.make_vec(ID, num_envs=5, scenario=TINY)
     _, infos = many.reset(seed=1)
     chosen = many.action_space.sample(mask=tuple(infos["action_mask"]))
     assert (infos["action_mask"][np.arange(5), chosen] == 1).all()
 
 
 def test_the_day_is_told_in_words() -> None:
-    env = gymnasium.make(ID, scenario=TINY, cluster="keen", render_mode="ansi")
+    env: Any = gymnasium.make(ID, scenario=TINY, cluster="keen", render_mode="ansi")
     _, info = env.reset(seed=3)
     assert env.render().startswith("customer 0 of keen, before the first day\n  now: stage ")
     action = int(np.flatnonzero(info["action_mask"])[-1])
@@ -131,7 +132,7 @@ def test_the_day_is_told_in_words() -> None:
 
 
 def test_purchases_requests_and_moves_are_in_the_words() -> None:
-    env = gymnasium.make(ID, scenario=TINY, cluster="keen", render_mode="ansi")
+    env: Any = gymnasium.make(ID, scenario=TINY, cluster="keen", render_mode="ansi")
     said = ""
     for seed in range(30):
         env.reset(seed=seed)

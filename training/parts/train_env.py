@@ -53,9 +53,11 @@ class TrainEnv(JourneyVecEnv):
     def prior_logits(self) -> Floats:
         """(N, A) float32 logits of the prior policy, hugely negative where illegal."""
         if self.prior is None:
-            return uniform_prior(self.action_masks())
+            alike: Floats = uniform_prior(self.action_masks())
+            return alike
         states = self.simulator.states
-        return self.prior[self._block[states[:, COLUMN.consent]], states @ self._strides]
+        wished: Floats = self.prior[self._block[states[:, COLUMN.consent]], states @ self._strides]
+        return wished
 
     def _allowed(self, actions: Ints) -> Ints:
         """Learners choose among legal actions; the simulator raises where one does not."""
@@ -89,7 +91,7 @@ class TrainEnv(JourneyVecEnv):
                 )
                 paid = paid + model.discount * ahead - model.phi[block, here]
         with np.errstate(over="ignore"):
-            scaled = (paid * self.scale).astype(np.float32)
+            scaled: Floats = (paid * self.scale).astype(np.float32)
         if not np.isfinite(scaled).all():
             i = int(np.flatnonzero(~np.isfinite(scaled))[0])
             raise ScenarioError(
