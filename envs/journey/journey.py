@@ -23,7 +23,7 @@ from envs.scenario.actions import Action, actions_of
 from envs.scenario.schema import Cluster, Scenario
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Journey:
     """A scenario compiled for one cluster. A actions, C channels, L stages."""
 
@@ -33,6 +33,10 @@ class Journey:
     prices: Prices
     personas: tuple[Tables, ...]  # one where the cluster has no hidden types
     shares: Any  # (P,) of the personas
+
+    def __repr__(self) -> str:
+        hidden = f", {len(self.personas)} hidden types" if len(self.personas) > 1 else ""
+        return f"Journey({self.scenario.name}/{self.cluster.name}: {len(self.actions)} actions{hidden})"
 
     @property
     def tables(self) -> Tables:

@@ -222,6 +222,12 @@ class Bundle:
         self.paths: dict[str, Any] = json.loads(files["paths.json"])
         self._check()
 
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        clusters = ", ".join(list(manifest.clusters)[:4]) + (", …" if len(manifest.clusters) > 4 else "")
+        made = f"{manifest.objective} by {manifest.learner or 'hand'}"
+        return f"Bundle({manifest.name}, {made}: clusters {clusters})"
+
     def _check(self) -> None:
         manifest, where = self.manifest, str(self.folder / "manifest.json")
         known = {c.name for c in self.scenario.clusters}

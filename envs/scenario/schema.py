@@ -285,6 +285,16 @@ class Scenario(Strict):
     sources: dict[str, str] = {}  # key -> citation of a published rate
     bands: dict[str, tuple[float, float]] = {}  # simulated marginals must fall here
 
+    def __repr__(self) -> str:
+        clusters = ", ".join(cluster.name for cluster in self.clusters[:4])
+        more = ", …" if len(self.clusters) > 4 else ""
+        return (
+            f"Scenario({self.name}: clusters {clusters}{more}; {len(self.stages)} stages, "
+            f"{len(self.channels)} channels, {len(self.touchpoints)} touchpoints)"
+        )
+
+    __str__ = __repr__
+
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: the scenario's identity, free of comments and order."""
         body = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

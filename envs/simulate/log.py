@@ -9,6 +9,7 @@ start (stage and consent) is written as events at 00:00:00 of the first day.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -103,14 +104,27 @@ def write_simulated_log(
     counts = np.zeros(len(Kind), dtype=np.int64)
     with LogWriter(path) as writer:
         for number, (journey, decide) in enumerate(journeys):
-            for low in range(0, span.customers, BLOCK):
-                size = min(BLOCK, span.customers - low)
-                first = number * span.customers + low
-                events, values, chances = _simulate(journey, decide, span, first, size).sorted()
-                writer.write(_table(journey, span, events, values, chances, label))
-                counts += np.bincount(events[KIND], minlength=len(Kind))
+            for table, kinds in _blocks(journey, decide, span, label, number * span.customers):
+                writer.write(table)
+                counts += np.bincount(kinds, minlength=len(Kind))
     pq.write_table(_customers([journey for journey, _ in journeys], span), customers_path(path))
     return {kind.name.lower(): int(counts[kind]) for kind in Kind if counts[kind]}
+
+
+def simulated_log(journey: Journey, decide: Decider, span: Span, label: str) -> pa.Table:
+    """The event log of one cluster, in memory."""
+    blocks = [table for table, _ in _blocks(journey, decide, span, label, 0)]
+    return pa.concat_tables(blocks).unify_dictionaries().combine_chunks()
+
+
+def _blocks(
+    journey: Journey, decide: Decider, span: Span, label: str, before: int
+) -> Iterator[tuple[pa.Table, Ints]]:
+    """A row group of customers at a time, numbered from `before` on: its log, and its events' kinds."""
+    for low in range(0, span.customers, BLOCK):
+        size = min(BLOCK, span.customers - low)
+        events, values, chances = _simulate(journey, decide, span, before + low, size).sorted()
+        yield _table(journey, span, events, values, chances, label), events[KIND]
 
 
 def customers_path(path: Path) -> Path:

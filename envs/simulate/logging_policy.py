@@ -38,13 +38,13 @@ class Decider(Protocol):
         ...
 
 
-def deciders(spec: str) -> Callable[[Journey], Decider]:
+def deciders(spec: str, where: str = "--policy") -> Callable[[Journey], Decider]:
     """The behaviour policy a command line names, cluster by cluster; raises `UserError`."""
     texts = [text.strip() for text in spec.split("+")]
-    parts = [_part(text, mixed=len(texts) > 1) for text in texts]
+    parts = [_part(text, len(texts) > 1, where) for text in texts]
     total = sum(weight for weight, _ in parts)
     if abs(total - 1.0) > 1e-9:
-        raise UserError("weights of the mixture do not sum to 1", where="--policy", got=round(total, 6))
+        raise UserError("weights of the mixture do not sum to 1", where=where, got=round(total, 6))
 
     def of(journey: Journey) -> Decider:
         members = [(weight, build(journey)) for weight, build in parts]
@@ -60,23 +60,21 @@ def deciders(spec: str) -> Callable[[Journey], Decider]:
     return of
 
 
-def _part(text: str, mixed: bool) -> tuple[float, Callable[[Journey], Decider]]:
+def _part(text: str, mixed: bool, where: str) -> tuple[float, Callable[[Journey], Decider]]:
     name, _, share = text.rpartition(":") if mixed else (text, "", "1")
     try:
         weight = float(share)
     except ValueError:
-        raise UserError("not a weight", where="--policy", got=share, expected="NAME:0.7+NAME:0.3") from None
+        raise UserError("not a weight", where=where, got=share, expected="NAME:0.7+NAME:0.3") from None
     if not 0.0 < weight <= 1.0:
-        raise UserError("weight out of range", where="--policy", got=weight, expected="above 0, at most 1")
+        raise UserError("weight out of range", where=where, got=weight, expected="above 0, at most 1")
     if name == "random_legal":
         return weight, _random_legal
     if name in NAMES:
         return weight, lambda journey: _table(journey, name)
     if not Path(name).is_dir():
         hint = did_you_mean(name, list(NAMES))
-        raise UserError(
-            "no such policy", where="--policy", got=name, expected="a bundle or a name", hint=hint
-        )
+        raise UserError("no such policy", where=where, got=name, expected="a bundle or a name", hint=hint)
     bundle = load_bundle(name)
     return weight, lambda journey: _served(bundle, journey)
 
@@ -95,9 +93,14 @@ def _table(journey: Journey, name: str) -> Decider:
     Where a cluster mixes hidden types, what has to be planned is planned on their mean model.
     """
     kernel = build_kernel(mean_journey(journey) if len(journey.personas) > 1 else journey)
-    policy = _policy(kernel, name)
-    strides = np.asarray(journey.rules.strides)
-    block = np.full(int(journey.rules.sizes[COLUMN.consent]), -1)
+    return by_table(kernel, _policy(kernel, name))
+
+
+def by_table(kernel: Kernel, policy: Array) -> Decider:
+    """Who decides by the solver's actions (M, S) or probabilities (M, S, A)."""
+    rules = kernel.journey.rules
+    strides = np.asarray(rules.strides)
+    block = np.full(int(rules.sizes[COLUMN.consent]), -1)
     block[kernel.consents] = np.arange(len(kernel.consents))
     eye = np.eye(kernel.actions)
 

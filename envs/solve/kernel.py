@@ -95,7 +95,7 @@ def _observe(m: Any, source: Any, consent: int, out: Any) -> None:
         write_observation(source, decode(m, x, consent), out[x])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kernel:
     """The exact model of one cluster and persona; arrays are read-only by convention."""
 
@@ -111,6 +111,11 @@ class Kernel:
     arrive_p: Any  # same shape
     opt_out: Any  # (S, A) probability that the contact ends in an opt-out
     consents: Any  # (M,) reachable consent patterns, fewest consents first
+
+    def __repr__(self) -> str:
+        name = f"{self.journey.scenario.name}/{self.journey.cluster.name}"
+        sizes = f"{len(self.consents)} consent patterns × {self.states:,} states, {self.actions} actions"
+        return f"Kernel({name}: {sizes}, {len(self.data):,} transitions)"
 
     @cached_property
     def actions(self) -> int:

@@ -109,13 +109,19 @@ def _optimise_blocks(
         arrive(model.arrive_to, model.arrive_p, guess, arrived_all[m])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Solution:
     """The optimum of a kernel under reward weights."""
 
     values: Any  # (M, S) V*
     actions: Any  # (M, S) int8 greedy actions, ties to the lowest number
     bound: float  # largest error of `values`
+
+    def __repr__(self) -> str:
+        blocks, states = self.values.shape
+        low, high = float(self.values.min()), float(self.values.max())
+        size, values = f"{blocks} × {states:,} states", f"V* {low:.4g} to {high:.4g}"
+        return f"Solution({size}: {values}, error at most {self.bound:.1e})"
 
     def start_value(self, kernel: Kernel) -> float:
         """V* at the start distribution."""
