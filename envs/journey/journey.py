@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Packed
 from envs.errors import ScenarioError
 from envs.journey.logits import from_behavior
 from envs.journey.observation import Encoding
@@ -32,7 +32,7 @@ class Journey:
     rules: Rules
     prices: Prices
     personas: tuple[Tables, ...]  # one where the cluster has no hidden types
-    shares: Any  # (P,) of the personas
+    shares: Floats  # (P,) of the personas
 
     def __repr__(self) -> str:
         hidden = f", {len(self.personas)} hidden types" if len(self.personas) > 1 else ""
@@ -67,7 +67,7 @@ class Journey:
         return tuple(pack(self.rules, tables, self.prices) for tables in self.personas)
 
     @property
-    def machine(self) -> Any:
+    def machine(self) -> Packed:
         """Rules as compiled functions take them."""
         return self.packed[0].machine
 
@@ -77,14 +77,14 @@ class Journey:
         return tuple(self.machine.tolist())
 
     @cached_property
-    def start_stages(self) -> Any:
+    def start_stages(self) -> Floats:
         """(L,) start probabilities of the stages."""
         mix = self.cluster.start.stages
         out = np.array([mix.get(s.name, 0.0) for s in self.scenario.stages], dtype=np.float64)
         return out / out.sum()  # a file may round its mix
 
     @cached_property
-    def start_consents(self) -> Any:
+    def start_consents(self) -> Floats:
         """(2**C,) start probabilities of the consent bit patterns."""
         out = np.ones(1)
         for channel in reversed(self.scenario.channels):
@@ -92,7 +92,7 @@ class Journey:
             out = np.outer(out, [1 - p, p]).ravel()
         return out
 
-    def weights(self, objective: str | None = None) -> Any:
+    def weights(self, objective: str | None = None) -> Floats:
         """(R,) reward weights of an objective (default: the scenario's)."""
         return weights_of(self.scenario.objectives[objective or self.scenario.default_objective])
 

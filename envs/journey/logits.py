@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats
 from envs.journey.rules import Rules
 from envs.scenario.behavior import (
     Advance,
@@ -73,7 +74,7 @@ def logit(rate: float) -> float:
     return math.inf if rate >= 1.0 else math.log(rate / (1.0 - rate))
 
 
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Floats) -> Floats:
     """1 / (1 + exp(-x)), exact 0 and 1 at ±inf."""
     with np.errstate(over="ignore"):
         return 1.0 / (1.0 + np.exp(-np.asarray(x, dtype=np.float64)))

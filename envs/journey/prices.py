@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.arrays import Floats
 from envs.scenario.schema import COMPONENTS, Objective, Scenario
 
 
@@ -25,7 +26,7 @@ class Prices(NamedTuple):
     goodwill_level: float
     effort_day: float
     effort_repeat: float
-    opt_out: Any  # (C,)
+    opt_out: Floats  # (C,)
     churn: float
 
 
@@ -53,6 +54,6 @@ def compile_prices(scenario: Scenario) -> Prices:
     )
 
 
-def weights_of(objective: Objective) -> Any:
+def weights_of(objective: Objective) -> Floats:
     """(R,) weights in the order of `COMPONENTS`."""
     return np.array([getattr(objective, name) for name in COMPONENTS], dtype=np.float64)

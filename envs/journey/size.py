@@ -6,16 +6,15 @@ occur are an outer index, since consent only falls.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from envs.arrays import Ints
 from envs.errors import ScenarioError
 from envs.journey.journey import Journey
 from envs.journey.state import COLUMN, State
 
 
-def reachable_consents(journey: Journey) -> Any:
+def reachable_consents(journey: Journey) -> Ints:
     """(M,) consent patterns that d0 holds or that opt-outs lead to, fewest consents first."""
     falls = np.zeros(len(journey.scenario.channels), dtype=bool)
     for tables in journey.personas:

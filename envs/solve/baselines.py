@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints
 from envs.journey.state import COLUMN
 from envs.scenario.schema import BusinessRule
 from envs.solve.evaluation import policy_values
@@ -17,13 +18,13 @@ from envs.solve.kernel import Kernel, legal_masks, start_distribution
 from envs.solve.sweeps import q_values
 
 
-def levels(kernel: Kernel, component: str) -> Any:
+def levels(kernel: Kernel, component: str) -> Ints:
     """(S,) level of one kernel component in every state."""
     rules, position = kernel.journey.rules, getattr(COLUMN, component)
     return np.arange(kernel.states) // rules.strides[position] % rules.sizes[position]
 
 
-def baselines(kernel: Kernel, weights: Any) -> dict[str, Any]:
+def baselines(kernel: Kernel, weights: Floats) -> dict[str, Array]:
     """All model-only baselines by name."""
     replies = service_only(kernel)
     return {
@@ -37,7 +38,7 @@ def baselines(kernel: Kernel, weights: Any) -> dict[str, Any]:
     }
 
 
-def service_only(kernel: Kernel) -> Any:
+def service_only(kernel: Kernel) -> Ints:
     """J0: no marketing; every open request answered on its inbound channel where legal."""
     rules = kernel.journey.rules
     asked = np.asarray(rules.inbox_channel)[levels(kernel, "inbox")]
@@ -57,13 +58,13 @@ def _marketing(kernel: Kernel) -> Any:
     return (kernel.journey.rules.marketing >> np.arange(kernel.actions) & 1).astype(bool)
 
 
-def random_legal(kernel: Kernel) -> Any:
+def random_legal(kernel: Kernel) -> Floats:
     """Uniform over every legal action, wait included."""
     blocks = [legal_masks(kernel, m) for m in range(len(kernel.consents))]
     return np.array([legal / legal.sum(1, keepdims=True) for legal in blocks])
 
 
-def round_robin(kernel: Kernel, replies: Any) -> Any:
+def round_robin(kernel: Kernel, replies: Ints) -> Floats:
     """Contact whenever rested (fatigue 0), every legal marketing action in equal turns."""
     rested = levels(kernel, "fatigue") == 0
     out = np.eye(kernel.actions)[replies]
@@ -74,14 +75,14 @@ def round_robin(kernel: Kernel, replies: Any) -> Any:
     return out
 
 
-def myopic(kernel: Kernel, weights: Any, replies: Any) -> Any:
+def myopic(kernel: Kernel, weights: Floats, replies: Ints) -> Ints:
     """The largest immediate reward, as if the day were the last."""
     nothing = np.zeros((len(kernel.consents), kernel.states))
     blocks = [q_values(kernel, nothing, weights, m).argmax(1) for m in range(len(nothing))]
     return np.where(replies > 0, replies, np.array(blocks, dtype=np.int8))
 
 
-def best_single_action(kernel: Kernel, weights: Any, replies: Any) -> Any:
+def best_single_action(kernel: Kernel, weights: Floats, replies: Ints) -> Ints:
     """The marketing action that is best when sent on every day it is legal."""
     candidates = [_single(kernel, int(number), replies) for number in np.flatnonzero(_marketing(kernel))]
     if not candidates:
@@ -91,14 +92,14 @@ def best_single_action(kernel: Kernel, weights: Any, replies: Any) -> Any:
     return candidates[int(np.argmax(values))]
 
 
-def _single(kernel: Kernel, number: int, replies: Any) -> Any:
+def _single(kernel: Kernel, number: int, replies: Ints) -> Any:
     out = replies.copy()
     for m in range(len(out)):
         out[m, legal_masks(kernel, m)[:, number] & (replies[m] == 0)] = number
     return out
 
 
-def business_rules(kernel: Kernel, replies: Any) -> Any:
+def business_rules(kernel: Kernel, replies: Ints) -> Ints:
     """The scenario's ordered rules; requests no rule answers are answered as J0 does."""
     states = {name: levels(kernel, name) for name in ("stage", "engagement", "fatigue", "inbox", "offer")}
     out = np.zeros_like(replies)

@@ -14,6 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from envs.arrays import Array, Floats
 from envs.compiled import compiled, parallel
 from envs.scenario.schema import COMPONENT, COMPONENTS
 from envs.solve.kernel import Kernel, start_distribution
@@ -74,12 +75,12 @@ class PolicyValue:
     """The exact value of a policy from d0."""
 
     value: float  # under the weights
-    components: Any  # (R,) unweighted, discounted
-    values: Any  # (M, S)
-    occupancy: Any  # (M, S) discounted visits from d0
+    components: Floats  # (R,) unweighted, discounted
+    values: Floats  # (M, S)
+    occupancy: Floats  # (M, S) discounted visits from d0
 
 
-def policy_values(kernel: Kernel, policy: Any, weights: Any, discount: float | None = None) -> Any:
+def policy_values(kernel: Kernel, policy: Array, weights: Floats, discount: float | None = None) -> Floats:
     """(M, S) exact values of a policy."""
     model = priced(kernel, weights, discount)
     values = np.zeros((len(kernel.consents), kernel.states))
@@ -90,7 +91,9 @@ def policy_values(kernel: Kernel, policy: Any, weights: Any, discount: float | N
     return values
 
 
-def evaluate_policy(kernel: Kernel, policy: Any, weights: Any, discount: float | None = None) -> PolicyValue:
+def evaluate_policy(
+    kernel: Kernel, policy: Array, weights: Floats, discount: float | None = None
+) -> PolicyValue:
     """Exact value, components and occupancy of a policy from d0.
 
     `policy` holds action numbers (M, S) or probabilities (M, S, A); raises `ValueError` when it
@@ -107,14 +110,16 @@ def evaluate_policy(kernel: Kernel, policy: Any, weights: Any, discount: float |
     )
 
 
-def leaving(kernel: Kernel, m: int) -> Any:
+def leaving(kernel: Kernel, m: int) -> Floats:
     """(S, A) probability of an opt-out that takes a consent held in pattern number `m`."""
     channel = np.asarray(kernel.journey.rules.action_channel)
     held = (channel >= 0) & (int(kernel.consents[m]) >> np.maximum(channel, 0) & 1 == 1)
     return np.where(held, kernel.opt_out, 0.0)
 
 
-def occupancy(kernel: Kernel, policy: Any, discount: float | None = None, tolerance: float = 1e-13) -> Any:
+def occupancy(
+    kernel: Kernel, policy: Array, discount: float | None = None, tolerance: float = 1e-13
+) -> Floats:
     """(M, S) expected discounted visits to living states; sums to at most 1 / (1 − γ).
 
     `tolerance` is of each consent pattern's linear system, relative to its largest inflow.
@@ -155,7 +160,7 @@ def _flow(
                     out[to[y, n]] += discount * p[y, n] * weights[k] * visits[x]
 
 
-def components_of(kernel: Kernel, policy: Any, visits: Any) -> Any:
+def components_of(kernel: Kernel, policy: Array, visits: Floats) -> Floats:
     """(R,) unweighted discounted components a policy earns from d0."""
     total = np.zeros(len(COMPONENTS))
     for m in range(len(kernel.consents)):
@@ -167,13 +172,13 @@ def components_of(kernel: Kernel, policy: Any, visits: Any) -> Any:
     return total
 
 
-def action_occupancy(kernel: Kernel, policy: Any, visits: Any) -> Any:
+def action_occupancy(kernel: Kernel, policy: Array, visits: Floats) -> Floats:
     """(M, S, A) discounted visits by action."""
     every = np.arange(len(kernel.consents))
     return as_probabilities(kernel, policy, every) * visits[:, :, None]
 
 
-def solve_horizon(kernel: Kernel, weights: Any, days: int, discount: float | None = None) -> Any:
+def solve_horizon(kernel: Kernel, weights: Floats, days: int, discount: float | None = None) -> Floats:
     """(M, S) best expected reward of `days` days."""
     values = np.zeros((len(kernel.consents), kernel.states))
     for _ in range(days):
@@ -182,7 +187,7 @@ def solve_horizon(kernel: Kernel, weights: Any, days: int, discount: float | Non
 
 
 def evaluate_horizon(
-    kernel: Kernel, policy: Any, weights: Any, days: int, discount: float | None = None
+    kernel: Kernel, policy: Array, weights: Floats, days: int, discount: float | None = None
 ) -> float:
     """Expected reward of `days` days from d0 under a stationary policy."""
     values = np.zeros((len(kernel.consents), kernel.states))
@@ -191,7 +196,9 @@ def evaluate_horizon(
     return float((start_distribution(kernel) * values).sum())
 
 
-def _mean(kernel: Kernel, policy: Any, values: Any, weights: Any, m: int, discount: float | None) -> Any:
+def _mean(
+    kernel: Kernel, policy: Array, values: Floats, weights: Floats, m: int, discount: float | None
+) -> Any:
     q = q_values(kernel, values, weights, m, discount)
     pi = as_probabilities(kernel, policy, np.array([m]))[0]
     return (pi * np.where(pi > 0, q, 0.0)).sum(1)

@@ -15,6 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from envs.arrays import Floats, Ints, Mask
 from envs.compiled import parallel
 from envs.day.branches import BRANCHES, BUFFERS, enumerate_day
 from envs.day.chances import inbound_chance
@@ -102,15 +103,15 @@ class Kernel:
     journey: Journey
     tables: Tables
     states: int  # S
-    bits: Any  # (S,) actions legal under full consent
-    indptr: Any  # (S × A + 1,)
-    indices: Any  # afterstates, S is churned
-    data: Any  # probabilities
-    reward: Any  # (S, A, R) expected components, without the cost of an opt-out
-    arrive_to: Any  # (S, 1 + inbound channels) states after the inbound draw
-    arrive_p: Any  # same shape
-    opt_out: Any  # (S, A) probability that the contact ends in an opt-out
-    consents: Any  # (M,) reachable consent patterns, fewest consents first
+    bits: Ints  # (S,) actions legal under full consent
+    indptr: Ints  # (S × A + 1,)
+    indices: Ints  # afterstates, S is churned
+    data: Floats  # probabilities
+    reward: Floats  # (S, A, R) expected components, without the cost of an opt-out
+    arrive_to: Ints  # (S, 1 + inbound channels) states after the inbound draw
+    arrive_p: Floats  # same shape
+    opt_out: Floats  # (S, A) probability that the contact ends in an opt-out
+    consents: Ints  # (M,) reachable consent patterns, fewest consents first
 
     def __repr__(self) -> str:
         name = f"{self.journey.scenario.name}/{self.journey.cluster.name}"
@@ -123,12 +124,12 @@ class Kernel:
         return len(self.journey.actions)
 
     @cached_property
-    def opt_out_cost(self) -> Any:
+    def opt_out_cost(self) -> Floats:
         """(A,) money of an opt-out on the action's channel, 0 for wait."""
         channel = np.asarray(self.journey.rules.action_channel)
         return np.where(channel >= 0, self.journey.prices.opt_out[channel], 0.0)
 
-    def legal(self, m: int) -> Any:
+    def legal(self, m: int) -> Ints:
         """(S,) legal bits under consent pattern number `m`."""
         return self.bits & self.journey.rules.consent_permits[self.consents[m]]
 
@@ -173,7 +174,7 @@ def _transitions(packed: Any, bits: Any, arriving: Any, reward: Any) -> tuple[An
     return indptr, np.concatenate(indices), np.concatenate(data)
 
 
-def start_distribution(kernel: Kernel) -> Any:
+def start_distribution(kernel: Kernel) -> Floats:
     """d0 as (M, S)."""
     journey, out = kernel.journey, np.zeros((len(kernel.consents), kernel.states))
     out[:, start_places(journey)] = np.outer(
@@ -182,7 +183,7 @@ def start_distribution(kernel: Kernel) -> Any:
     return out
 
 
-def state_observations(kernel: Kernel, m: int) -> Any:
+def state_observations(kernel: Kernel, m: int) -> Floats:
     """(S, F) float32 observations of all living states under consent pattern number `m`."""
     encoding = kernel.journey.encoding
     out = np.zeros((kernel.states, len(encoding.names)), dtype=np.float32)
@@ -190,6 +191,6 @@ def state_observations(kernel: Kernel, m: int) -> Any:
     return out
 
 
-def legal_masks(kernel: Kernel, m: int) -> Any:
+def legal_masks(kernel: Kernel, m: int) -> Mask:
     """(S, A) booleans under consent pattern number `m`."""
     return unpack(kernel.legal(m), kernel.actions)

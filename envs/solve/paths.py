@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.day.start import start_state
 from envs.day.states import decode, encode
 from envs.journey.state import COLUMN
@@ -23,7 +24,7 @@ LINGER_DAYS = 14  # shown after arrival, along the most likely day
 MAX_DAYS = 365
 
 
-def ideal_path(kernel: Kernel, values: Any, actions: Any) -> dict[str, Any]:
+def ideal_path(kernel: Kernel, values: Floats, actions: Ints) -> dict[str, Any]:
     """`{start, target, probability, steps}` for an optimum `values`, `actions` (M, S).
 
     A step is a run of equal days: day, days, stage, action, touchpoint, channel, value, leads_to.
@@ -45,14 +46,14 @@ def ideal_path(kernel: Kernel, values: Any, actions: Any) -> dict[str, Any]:
     }
 
 
-def best_stage(kernel: Kernel, worth: Any, start: int) -> int:
+def best_stage(kernel: Kernel, worth: Floats, start: int) -> int:
     """The stage whose plain state (everything else as at the start) is worth most."""
     stride = int(kernel.journey.rules.strides[COLUMN.stage])
     plain = np.arange(int(kernel.journey.rules.sizes[COLUMN.stage])) * stride + start % stride
     return int(np.argmax(worth[plain]))
 
 
-def most_likely_route(kernel: Kernel, policy: Any, start: int, goal: Any) -> tuple[list[int], float]:
+def most_likely_route(kernel: Kernel, policy: Array, start: int, goal: Mask) -> tuple[list[int], float]:
     """States from `start` to the first one in `goal` (S,), and the route's probability."""
     distance = {start: 0.0}
     before: dict[int, int] = {}
@@ -97,7 +98,7 @@ def _unwind(before: dict[int, int], state: int) -> list[int]:
     return route[::-1]
 
 
-def _linger(kernel: Kernel, policy: Any, state: int) -> list[int]:
+def _linger(kernel: Kernel, policy: Array, state: int) -> list[int]:
     """The most likely days after arrival."""
     route = []
     for _ in range(LINGER_DAYS):
@@ -117,7 +118,7 @@ def _start(kernel: Kernel, consent: int) -> int:
     return int(encode(journey.machine, start_state(journey.machine, stage, consent)))
 
 
-def _steps(kernel: Kernel, states: list[int], policy: Any, worth: Any) -> list[dict[str, Any]]:
+def _steps(kernel: Kernel, states: list[int], policy: Array, worth: Floats) -> list[dict[str, Any]]:
     """One entry a run of days with the same action and nothing new between them."""
     journey = kernel.journey
     names = [s.name for s in journey.scenario.stages]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from envs.arrays import Array, Floats
 from envs.solve.baselines import baselines
 from envs.solve.evaluation import policy_values
 from envs.solve.kernel import Kernel, start_distribution
@@ -49,13 +49,13 @@ class References:
         return room < NEGLIGIBLE * abs(self.optimum) or room <= 0.0
 
 
-def start_value(kernel: Kernel, policy: Any, weights: Any) -> float:
+def start_value(kernel: Kernel, policy: Array, weights: Floats) -> float:
     """Exact value from d0 of actions (M, S) or probabilities (M, S, A)."""
     return float((start_distribution(kernel) * policy_values(kernel, policy, weights)).sum())
 
 
 def references(
-    kernel: Kernel, weights: Any, solution: Solution, learned: Mapping[str, Any] | None = None
+    kernel: Kernel, weights: Floats, solution: Solution, learned: Mapping[str, Array] | None = None
 ) -> References:
     """The optimum and every baseline; `learned` adds baselines that need a learner."""
     policies = baselines(kernel, weights) | dict(learned or {})

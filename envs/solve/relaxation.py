@@ -9,10 +9,10 @@ M consent patterns, S kernel states, A actions.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.solve.evaluation import policy_values
 from envs.solve.kernel import Kernel
 from envs.solve.solver import solve
@@ -24,7 +24,7 @@ def relaxed_kernel(kernel: Kernel) -> Kernel:
     return replace(kernel, opt_out=np.zeros_like(kernel.opt_out))
 
 
-def potential(kernel: Kernel, weights: Any, service_only: Any, every_consent: bool = False) -> Any:
+def potential(kernel: Kernel, weights: Floats, service_only: Ints, every_consent: bool = False) -> Floats:
     """(M, S) φ: consents stay what they are, or every customer holds all of them.
 
     The second is the cruder relaxation: one block to solve, and the same φ for every consent
@@ -41,7 +41,7 @@ def potential(kernel: Kernel, weights: Any, service_only: Any, every_consent: bo
     return solve(relaxed, weights, early=0.0).values
 
 
-def expected_rewards(kernel: Kernel, weights: Any, phi: Any) -> Any:
+def expected_rewards(kernel: Kernel, weights: Floats, phi: Floats) -> Floats:
     """(M, S, A) float32 E[r + γφ(x') − φ(x) | x, a], opt-outs included; 0 where illegal."""
     blocks = len(kernel.consents)
     out = np.zeros((blocks, kernel.states, kernel.actions), dtype=np.float32)
@@ -52,7 +52,7 @@ def expected_rewards(kernel: Kernel, weights: Any, phi: Any) -> Any:
     return out
 
 
-def greedy_policy(kernel: Kernel, weights: Any, phi: Any) -> Any:
+def greedy_policy(kernel: Kernel, weights: Floats, phi: Floats) -> Ints:
     """(M, S) int8: one step of the true model, then φ — what needs no learning at all."""
     blocks = range(len(kernel.consents))
     return np.array([q_values(kernel, phi, weights, m).argmax(axis=1) for m in blocks], dtype=np.int8)

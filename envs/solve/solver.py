@@ -15,6 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.compiled import compiled, parallel
 from envs.solve.kernel import Kernel, start_distribution
 from envs.solve.linear import arrive, bicgstab, gather_rows
@@ -113,8 +114,8 @@ def _optimise_blocks(
 class Solution:
     """The optimum of a kernel under reward weights."""
 
-    values: Any  # (M, S) V*
-    actions: Any  # (M, S) int8 greedy actions, ties to the lowest number
+    values: Floats  # (M, S) V*
+    actions: Ints  # (M, S) int8 greedy actions, ties to the lowest number
     bound: float  # largest error of `values`
 
     def __repr__(self) -> str:
@@ -128,7 +129,7 @@ class Solution:
         return float((start_distribution(kernel) * self.values).sum())
 
 
-def solve(kernel: Kernel, weights: Any, discount: float | None = None, early: float = EARLY) -> Solution:
+def solve(kernel: Kernel, weights: Floats, discount: float | None = None, early: float = EARLY) -> Solution:
     """V* and a greedy policy, discounted, infinite horizon.
 
     `early` moves the values by less than their bound; 0 evaluates every policy exactly.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints
 from envs.compiled import compiled
 from envs.day.masks import unpack
 from envs.scenario.schema import COMPONENT
@@ -27,27 +28,27 @@ TOLERANCE = 1e-12  # of a linear system, relative to the largest reward / (1 −
 class Priced(NamedTuple):
     """A kernel under reward weights, as every compiled sweep takes it."""
 
-    indptr: Any  # (S × A + 1,) rows of afterstates
-    indices: Any  # afterstates, S is churned
-    data: Any  # their probabilities
-    arrive_to: Any  # (S, 1 + inbound channels) states after the inbound draw
-    arrive_p: Any  # same shape
-    gain: Any  # (S, A) expected reward before the cost of an opt-out
-    opt_out: Any  # (S, A) probability
-    opt_out_cost: Any  # (A,)
-    channel: Any  # (A,) of the action, -1 for wait
-    bits: Any  # (S,) actions legal under full consent
-    consents: Any  # (M,) patterns
-    permits: Any  # (2**C,) actions a pattern permits
-    smaller: Any  # (M, C) the block without channel c, or -1
+    indptr: Ints  # (S × A + 1,) rows of afterstates
+    indices: Ints  # afterstates, S is churned
+    data: Floats  # their probabilities
+    arrive_to: Ints  # (S, 1 + inbound channels) states after the inbound draw
+    arrive_p: Floats  # same shape
+    gain: Floats  # (S, A) expected reward before the cost of an opt-out
+    opt_out: Floats  # (S, A) probability
+    opt_out_cost: Floats  # (A,)
+    channel: Ints  # (A,) of the action, -1 for wait
+    bits: Ints  # (S,) actions legal under full consent
+    consents: Ints  # (M,) patterns
+    permits: Ints  # (2**C,) actions a pattern permits
+    smaller: Ints  # (M, C) the block without channel c, or -1
     discount: float  # a day
 
 
 class Block(NamedTuple):
     """One consent pattern's day but for tomorrow's values."""
 
-    constant: Any  # (S, A) reward plus the value after an opt-out
-    stay: Any  # (S, A) probability of no opt-out
+    constant: Floats  # (S, A) reward plus the value after an opt-out
+    stay: Floats  # (S, A) probability of no opt-out
 
 
 @compiled
@@ -102,12 +103,12 @@ def discount_of(kernel: Kernel, discount: float | None) -> float:
     return kernel.journey.scenario.discount if discount is None else discount
 
 
-def gain_of(kernel: Kernel, weights: Any) -> Any:
+def gain_of(kernel: Kernel, weights: Floats) -> Floats:
     """(S, A) expected reward a day under the weights, before the cost of an opt-out."""
     return kernel.reward @ np.asarray(weights, dtype=np.float64)
 
 
-def consent_positions(kernel: Kernel) -> Any:
+def consent_positions(kernel: Kernel) -> Ints:
     """(M, C): the block without channel c, or -1 where it is not granted or cannot fall."""
     number = {int(c): m for m, c in enumerate(kernel.consents)}
     channels = len(kernel.journey.scenario.channels)
@@ -119,13 +120,13 @@ def consent_positions(kernel: Kernel) -> Any:
     return out
 
 
-def levels_of(kernel: Kernel) -> list[Any]:
+def levels_of(kernel: Kernel) -> list[Ints]:
     """Block numbers grouped by how many consents they hold, fewest first."""
     counts = np.array([int(c).bit_count() for c in kernel.consents])
     return [np.flatnonzero(counts == n) for n in sorted(set(counts.tolist()))]
 
 
-def priced(kernel: Kernel, weights: Any, discount: float | None) -> Priced:
+def priced(kernel: Kernel, weights: Floats, discount: float | None) -> Priced:
     """The kernel under these weights."""
     rules = kernel.journey.rules
     cost = kernel.opt_out_cost * float(np.asarray(weights)[COMPONENT.opt_out])
@@ -142,7 +143,9 @@ def tolerance_of(model: Priced) -> float:
     return TOLERANCE * max(float(np.abs(model.gain).max()), 1e-9) / (1.0 - model.discount)
 
 
-def q_values(kernel: Kernel, values: Any, weights: Any, m: int, discount: float | None = None) -> Any:
+def q_values(
+    kernel: Kernel, values: Floats, weights: Floats, m: int, discount: float | None = None
+) -> Floats:
     """(S, A) Q of values (M, S) under consent pattern number `m`; −inf where illegal."""
     out = np.empty((kernel.states, kernel.actions))
     _q_block(m, priced(kernel, weights, discount), np.ascontiguousarray(values), out)
@@ -166,14 +169,14 @@ def _q_block(m: int, model: Priced, values: Any, out: Any) -> None:
                 out[x, a] = backup(model, block, arrived, x, a)
 
 
-def as_probabilities(kernel: Kernel, policy: Any, blocks: Any) -> Any:
+def as_probabilities(kernel: Kernel, policy: Array, blocks: Ints) -> Floats:
     """(len(blocks), S, A) probabilities of int actions (M, S) or probabilities (M, S, A)."""
     if policy.ndim == 3:
         return np.ascontiguousarray(policy[blocks], dtype=np.float64)
     return np.eye(kernel.actions)[policy[blocks]]
 
 
-def check_legal(kernel: Kernel, policy: Any) -> None:
+def check_legal(kernel: Kernel, policy: Array) -> None:
     """Raise `ValueError` where a policy gives weight to an illegal action."""
     for m in range(len(kernel.consents)):
         legal = kernel.legal(m)

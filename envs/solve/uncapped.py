@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints, Mask
 from envs.journey.journey import compile_journey
 from envs.journey.state import COLUMN
 from envs.scenario.schema import Scenario
@@ -27,9 +28,9 @@ class Uncapped:
     """The journey without its caps, seen from the states of the capped one."""
 
     optimum: float  # V* without caps, from d0
-    values: Any  # (M, S) V* without caps: an upper bound of the capped V*
-    wishes: Any  # (M, S) int8: what the uncapped optimum would do, a cap or not
-    obedient: Any  # (M, S) int8: its best action among the legal ones
+    values: Floats  # (M, S) V* without caps: an upper bound of the capped V*
+    wishes: Ints  # (M, S) int8: what the uncapped optimum would do, a cap or not
+    obedient: Ints  # (M, S) int8: its best action among the legal ones
 
 
 def without_caps(scenario: Scenario) -> Scenario:
@@ -38,7 +39,7 @@ def without_caps(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"memory": memory})
 
 
-def uncapped(kernel: Kernel, weights: Any) -> Uncapped | None:
+def uncapped(kernel: Kernel, weights: Floats) -> Uncapped | None:
     """Solve the journey without its caps; None where it has none, or hides types."""
     journey = kernel.journey
     if not journey.scenario.memory.caps or len(journey.personas) > 1:
@@ -65,7 +66,7 @@ def _same_states(kernel: Kernel, free: Kernel) -> Any:
     return out
 
 
-def at_cap(kernel: Kernel) -> Any:
+def at_cap(kernel: Kernel) -> Mask:
     """(S,) true where some cap is used up: a marketing action is forbidden by nothing else."""
     permits = np.asarray(kernel.journey.rules.caps_permit)
     used_up: Any = (permits != permits[0])[levels(kernel, "caps")]
