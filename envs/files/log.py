@@ -1,7 +1,7 @@
 """Event logs on disk: one row an event in the columns of `events.LOG_COLUMNS`, Parquet or CSV.
 
 Reads and writes tables and says what is wrong with a file, by line and column. Leaves out
-raw logs of other layouts (training's mappings) and the fold (`replay.py`).
+raw logs of other layouts (training's mappings) and the fold (`timeline/replay.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One cluster's journey, compiled: everything the five uses share.
 
 `Journey` is what simulator, solver, fit, learners and service receive; a scenario file is
-read once, at the boundary (`scenario_file.py`).
+read once, at the boundary (`files/scenario_file.py`).
 """
 
 from __future__ import annotations

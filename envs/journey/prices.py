@@ -1,6 +1,6 @@
 """What is worth what: a scenario's prices and objectives as arrays.
 
-Holds no rule of when something is paid; that is `rewards.py`.
+Holds no rule of when something is paid; that is `day/rewards.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The fold's constants, compiled from a scenario into small integer tables.
 
-`Rules` is what people and Python code read; `machine.py` packs it for `advance.py` and
-`masks.py`. Holds no probabilities and no prices.
+`Rules` is what people and Python code read; `packed.py` lays it out for `day/fold.py`
+and `day/masks.py`. Holds no probabilities and no prices.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How people behave: the event probabilities of one cluster or persona, as people write them.
 
 Rates hold at the reference point; everything else multiplies the odds. Logits are computed
-in `parameters.py` only.
+in `journey/logits.py` only.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A scenario states what exists (stages, channels, touchpoints), what is remembere
 (the fold's constants), what is worth what (prices, objectives), where journeys start,
 and how each cluster behaves. It holds no learner settings (those are the run's).
 Rates hold at the reference point: engagement 0, fatigue 0, neutral goodwill, no offer
-in hand, an odds ratio of 1 everywhere else. Logits are computed in `parameters.py` only.
+in hand, an odds ratio of 1 everywhere else. Logits are computed in `journey/logits.py` only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a value is measured against: the optimum, service only, and the best simple baseline.
 
-The score and the edge of design §6; the exact value itself comes from `solver.py`.
+The score and the edge of design §6; the exact value itself comes from `evaluation.py`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Cuts days as the likelihood asks for: a day's outcomes belong to its first contact of ours,
 or to none; what a request says is counted with the close before it, unless today's decision
 has been made already. Further contacts of a day have no likelihood. The rule itself is
-`belief.py`'s.
+`day/likelihood.py`'s.
 """
 
 from __future__ import annotations

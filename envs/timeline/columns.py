@@ -1,7 +1,7 @@
 """An event log as numbers: one customer after another, in the fold's order.
 
 Names become the scenario's numbers, times become local days and seconds; sorting is by
-customer, time, kind, event id, as in `fold.order`. Leaves out the fold itself (`replay.py`).
+customer, time, kind, event id, as in `customer.order`. Leaves out the fold itself (`replay.py`).
 """
 
 from __future__ import annotations

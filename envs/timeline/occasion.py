@@ -1,6 +1,6 @@
 """Legality at a live moment: the state's masks, and what only a real moment can know.
 
-Adds to `masks.py`: one marketing contact a local day, quiet hours, the channels that exist
+Adds to `day/masks.py`: one marketing contact a local day, quiet hours, the channels that exist
 for this customer, suppression and the caller's exclusions. Leaves out storage and choice.
 """
 

@@ -1,6 +1,6 @@
 """A whole log folded by the compiled `apply` and `close_day`: one row a customer-day.
 
-The twin of `fold.py` for millions of events: the same moves, plus what the likelihood needs
+The twin of `customer.py` for millions of events: the same moves, plus what the likelihood needs
 of each day, from decision to decision. A day is cut at its decision row, else at its first
 contact, else at the hour the caller states. A further contact of a day gets a row of its own
 (`primary` 0). Holds no probabilities; personas are not told apart.

@@ -1,7 +1,7 @@
 """The rows of `make proof`: one a finished cell, kept as CSV beside their record.
 
 A row is keyed by what decides it: scenario hash, run hash, cluster, seed. How a cell is run is
-`proof.py`'s business; what the rows say together is `proof_claims.py`'s.
+`run.py`'s business; what the rows say together is `claims.py`'s.
 """
 
 from __future__ import annotations

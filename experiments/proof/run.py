@@ -3,7 +3,7 @@
 A cell is a scenario, a cluster, a run config and a seed. Finished cells whose scenario and
 config are unchanged are not run again, so the study can be interrupted and resumed. The rows
 are committed; `make test` checks that they belong to the scenarios as they are, and what they
-claim together (`proof_claims.py`).
+claim together (`claims.py`).
 """
 
 from __future__ import annotations

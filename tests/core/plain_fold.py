@@ -1,4 +1,4 @@
-"""The fold and the masks once more, in words and slowly: the judge of `advance` and `masks`.
+"""The fold and the masks once more, in words and slowly: the judge of `fold` and `masks`.
 
 Follows the table of design §3 line by line and shares nothing with the compiled rules.
 """

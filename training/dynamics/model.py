@@ -1,7 +1,7 @@
 """A day's events, learned: one regression an event, in the order in which a day is lived.
 
 Each asks how likely the event is given the state, the action and what happened before it that day;
-which of these matter is found out, nothing of it is told (`odds.py`). Several stages, or channels
+which of these matter is found out, nothing of it is told (`regression.py`). Several stages, or channels
 of a request, are asked about one after the other. A response is asked about as one to the contact
 that it would answer, which may be of an earlier day; what follows it counts by that contact too.
 What an event then does to a state and what it is worth are the rules' and the prices' business.

@@ -1,6 +1,6 @@
 """Coefficients of the regressions as fields of `Parameters`, and what no journey can hold.
 
-One small function an event; estimation is in `estimate.py`.
+One small function an event; estimation is in `regressions.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a fit knows about its own error: intervals, calibration and held-out likelihood.
 
-Everything here is a typed figure; `fit_report.py` writes them down.
+Everything here is a typed figure; `report.py` writes them down.
 """
 
 from __future__ import annotations

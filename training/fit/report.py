@@ -1,7 +1,7 @@
 """The fit report: what was read, what was estimated and how surely, as JSON, Markdown and HTML.
 
 One self-contained HTML file; pictures are inline SVG, so nothing has to be fetched. Leaves out
-the estimation and its error, which come from `fit.py` and `fit_evidence.py`.
+the estimation and its error, which come from `fit.py` and `evidence.py`.
 """
 
 from __future__ import annotations

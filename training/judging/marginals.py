@@ -2,7 +2,7 @@
 
 Runs a policy in the simulator and counts contacts, responses, opt-outs, orders and what
 became of requests; compares the rates with the bands that a scenario cites. Leaves out the
-exact occupancy (`occupancy.py`): a published rate is a count, so it is counted here.
+exact occupancy (`solve/evaluation.py`): a published rate is a count, so it is counted here.
 """
 
 from __future__ import annotations

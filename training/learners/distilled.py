@@ -1,7 +1,7 @@
 """The planner's optimum distilled into the served network.
 
 Where the model is exactly solvable this is the strongest network there is; learning from
-interaction is the check on it. How it is taught stands in `imitation.py`.
+interaction is the check on it. How it is taught stands in `parts/imitation.py`.
 """
 
 from __future__ import annotations

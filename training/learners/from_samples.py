@@ -2,7 +2,8 @@
 
 Nothing of the solver, of the scenario's chances, of expected rewards or of a potential is read: only
 the events of sampled days, what purchases were worth, and what everybody knows (the fold, the rules,
-the prices). How days are sampled stands in `day_sampler.py`, how they are learned in `day_model.py`.
+the prices). How days are sampled stands in `dynamics/sampler.py`, how they are learned in
+`dynamics/model.py`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 States columns, time zone, currency, identity, refunds, initial consent with its legal basis,
 decision opportunities, clusters, and the scenario whose behaviour is estimated. The small
 vocabulary (column, constant, table, concat, values) has no expressions; it is applied by
-`raw_log.py`. Leaves out all estimation (`fit.py`).
+`raw_log.py`. Leaves out all estimation (`training/fit`).
 """
 
 from __future__ import annotations

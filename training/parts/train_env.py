@@ -2,7 +2,7 @@
 
 Rewards are either sampled, or expected under the model, E[r | x, a]; either may be shaped by a
 potential. Episodes are cut at a horizon with staggered clocks (a cut is not a termination;
-churn is). Not the judge: what a policy is worth is `judge.py`'s business.
+churn is). Not the judge: what a policy is worth is `judging/judge.py`'s business.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """PPO on the belief: a policy for customers whose type is hidden, as a correction of a baseline.
 
-The learner and its settings are `learners/ppo.py`'s, in `belief_env.py`. How far to go from the
+The learner and its settings are `learners/ppo.py`'s, in `env.py`. How far to go from the
 baseline to what was learned is chosen on simulated customers of its own; judging is done on
-others (`hidden_judge.py`). An interrupted run goes on from its checkpoint to the same weights.
+others (`judge.py`). An interrupted run goes on from its checkpoint to the same weights.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A cluster of hidden types, start to judged file: learned on the belief, judged by rollouts.
 
-The counterpart of what `cluster_run.py` does for observed clusters, chosen there. No exact
+The counterpart of what `runs/cluster_run.py` does for observed clusters, chosen there. No exact
 optimum exists, so there is no score: value and intervals stand beside the planners' and beside
-an upper bound (`hidden_judge.py`). What is judged is the file, read back.
+an upper bound (`judge.py`). What is judged is the file, read back.
 """
 
 from __future__ import annotations

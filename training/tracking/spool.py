@@ -2,7 +2,7 @@
 
 A journal is one tracked run and its children: `spool/KEY.jsonl`, one operation a line, runs
 named "0" (the parent), "1", …; artifacts by path and digest. Beside it `KEY.marks.jsonl` says
-how much of it a tracking store has. Who applies it to a store is `replay.py`.
+how much of it a tracking store has. Who applies it to a store is `store.py`.
 """
 
 from __future__ import annotations
