@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
+from torch import Tensor
 
+from envs.arrays import Floats, Ints
 from envs.journey.journey import compile_journey
 from envs.scenario.schema import Strict
 from training.checkpoint import read_state, write_state
@@ -73,7 +75,7 @@ class Stage:
         """Never."""
         return None
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def offer(self, state: Callable[[], Mapping[str, object]]) -> None:
         """An occasion to stop, with nothing to keep."""
         self._report.offer(dict)
 
@@ -117,13 +119,14 @@ def score_of(problem: Problem, learned: Learned) -> float:
     return value if score is None else score
 
 
-def greedy_actions(problem: Problem, learned: Learned) -> Any:
+def greedy_actions(problem: Problem, learned: Learned) -> Ints:
     """(M, S) int8."""
     if isinstance(learned.policy, Table):
         return learned.policy.actions
     logits = logits_of(problem, learned.policy)
     greedy = np.where(problem.legal, logits, -np.inf).argmax(axis=1)
-    return greedy.astype(np.int8).reshape(problem.blocks, -1)
+    out: Ints = greedy.astype(np.int8).reshape(problem.blocks, -1)
+    return out
 
 
 def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> dict[str, Any]:
@@ -178,7 +181,7 @@ def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[st
     }
 
 
-def trunks(model: CutPPO, sizes: list[int], cluster: int) -> dict[str, Any]:
+def trunks(model: CutPPO, sizes: list[int], cluster: int) -> dict[str, list[dict[str, Tensor]]]:
     """Layers of the cluster's policy and value trunks, heads last."""
     extractor, heads = model.policy.mlp_extractor, (model.policy.action_net, model.policy.value_net)
     folded = [fold_cluster(trunk, sizes, cluster) for trunk in (extractor.policy_net, extractor.value_net)]
@@ -193,7 +196,13 @@ class PooledWatcher(Watcher):
     """Reports the score of the job's own cluster."""
 
     def __init__(
-        self, problem: Problem, settings: Recipe, report: Report, sizes: list[int], cluster: int, prior: Any
+        self,
+        problem: Problem,
+        settings: Recipe,
+        report: Report,
+        sizes: list[int],
+        cluster: int,
+        prior: Floats | None,
     ) -> None:
         super().__init__(problem, settings, report, prior)
         self._sizes, self._cluster = sizes, cluster
@@ -204,12 +213,12 @@ class PooledWatcher(Watcher):
         return _network(self._problem, self._settings, layers)
 
 
-def network_of(problem: Problem, settings: Settings, layers: list[dict[str, Any]]) -> PolicyNetwork:
+def network_of(problem: Problem, settings: Settings, layers: list[dict[str, Tensor]]) -> PolicyNetwork:
     """The served network with these policy layers."""
     return _network(problem, settings.ppo, layers)
 
 
-def _network(problem: Problem, settings: Recipe, layers: list[dict[str, Any]]) -> PolicyNetwork:
+def _network(problem: Problem, settings: Recipe, layers: list[dict[str, Tensor]]) -> PolicyNetwork:
     encoding = problem.journey.encoding
     network = PolicyNetwork(encoding.sizes, len(problem.journey.actions), settings.hidden)
     load_layers(network.policy, layers)

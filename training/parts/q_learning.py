@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.arrays import Array
 from envs.day.masks import unpack
 
 
@@ -47,7 +48,7 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return min(self.added, self.capacity)
 
-    def add(self, **columns: Any) -> None:
+    def add(self, **columns: Array) -> None:
         """Add a day of N customers; the oldest transitions make room."""
         count = len(columns["a_tm1"])
         places = (self.added + np.arange(count)) % self.capacity
@@ -68,7 +69,7 @@ class ReplayBuffer:
             legal_t=torch.from_numpy(unpack(some["legal_t"], self.actions)),
         )
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What a checkpoint holds: the rows that are filled."""
         rows = {name: column[: len(self)].copy() for name, column in self.rows.items()}
         return {"added": self.added, "rows": rows}
