@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -178,7 +179,7 @@ class Agent:
             **env_state(self.env),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
         self.online.load_state_dict(state["online"])
         self.target.load_state_dict(state["target"])

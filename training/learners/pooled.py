@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 from pydantic import Field
@@ -55,6 +55,20 @@ class Settings(Strict):
     fine_tune_rate: Positive = 1e-3  # first learning rate, falls linearly to 0
     fine_tune_entropy: Annotated[float, Field(ge=0.0)] = 0.02
     compare: bool = True  # also learn from the cluster alone, and take the best
+
+
+class Trunks(TypedDict):
+    """Layers of a policy and its values, heads last."""
+
+    policy: list[dict[str, Tensor]]
+    value: list[dict[str, Tensor]]
+
+
+class Part(Trunks):
+    """A cluster's part of the pooled network, and what it was learned on."""
+
+    scale: float  # of rewards
+    samples: int
 
 
 class Stage:
@@ -129,11 +143,11 @@ def greedy_actions(problem: Problem, learned: Learned) -> Ints:
     return out
 
 
-def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> dict[str, Any]:
+def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> Part:
     """This cluster's part of the pooled network: folded trunks, the reward scale, its samples."""
     name = problem.journey.cluster.name
     if problem.shared is None:
-        own: dict[str, Any] = train_pooled(problem, settings, report)[name]
+        own: Part = train_pooled(problem, settings, report)[name]
         return own
     scenario = problem.journey.scenario.digest()
     key = f"{scenario} {problem.objective} {problem.seed} {settings.model_dump_json()}"
@@ -141,7 +155,7 @@ def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> dict[
     with _alone(path.with_suffix(".lock"), report):
         if not path.exists():
             write_state(path, train_pooled(problem, settings, report))
-        found: dict[str, Any] = read_state(path)[name]
+        found: Part = read_state(path)[name]
     return found
 
 
@@ -160,7 +174,7 @@ def _alone(path: Path, report: Stage) -> Iterator[None]:
         yield
 
 
-def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[str, Any]:
+def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[str, Part]:
     """Train one network on all clusters of the scenario; by cluster what `pooled_weights` gives."""
     scenario = problem.journey.scenario
     problems = [
@@ -176,12 +190,12 @@ def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[st
     model.learn(recipe.samples, PooledWatcher(problem, recipe, report, sizes, own, members[own].prior))
     samples = model.num_timesteps // clusters
     return {
-        p.journey.cluster.name: trunks(model, sizes, number) | {"scale": env.scale, "samples": samples}
+        p.journey.cluster.name: Part(**trunks(model, sizes, number), scale=env.scale, samples=samples)
         for number, (p, env) in enumerate(zip(problems, members, strict=True))
     }
 
 
-def trunks(model: CutPPO, sizes: list[int], cluster: int) -> dict[str, list[dict[str, Tensor]]]:
+def trunks(model: CutPPO, sizes: list[int], cluster: int) -> Trunks:
     """Layers of the cluster's policy and value trunks, heads last."""
     extractor, heads = model.policy.mlp_extractor, (model.policy.action_net, model.policy.value_net)
     folded = [fold_cluster(trunk, sizes, cluster) for trunk in (extractor.policy_net, extractor.value_net)]
@@ -226,7 +240,7 @@ def _network(problem: Problem, settings: Recipe, layers: list[dict[str, Tensor]]
 
 
 def fine_tuned(
-    problem: Problem, settings: Settings, weights: dict[str, Any], report: Stage
+    problem: Problem, settings: Settings, weights: Part, report: Stage
 ) -> tuple[PolicyNetwork, int]:
     """Go on from the pooled weights on this cluster alone; the network and its samples."""
     samples = max(round(settings.ppo.samples * (1.0 - settings.pooled_share)), 1)

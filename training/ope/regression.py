@@ -6,7 +6,7 @@ Leaves out anything the estimator itself does (targets, folds in time, weights).
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -179,8 +179,12 @@ class BoostingModel:
         return _Trees(trees, count)
 
 
+class _Predicts(Protocol):
+    def predict(self, features: Floats) -> Floats: ...
+
+
 class _Trees:
-    def __init__(self, trees: Any, count: int) -> None:
+    def __init__(self, trees: _Predicts, count: int) -> None:
         self.trees, self.count = trees, count
 
     def predict(self, features: Floats) -> Floats:

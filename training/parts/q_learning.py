@@ -6,6 +6,7 @@ in, so it is bootstrapped; only churn has a discount of 0. Draws are uniform.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,23 +75,23 @@ class ReplayBuffer:
         rows = {name: column[: len(self)].copy() for name, column in self.rows.items()}
         return {"added": self.added, "rows": rows}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
         self.added = int(state["added"])
         for name, column in state["rows"].items():
             self.rows[name][: len(self)] = column
 
 
-def generator_state(random: np.random.Generator) -> dict[str, Any]:
+def generator_state(random: np.random.Generator) -> dict[str, object]:
     """A generator's state, its 128-bit numbers as text: a checkpoint's integers are 64 bits wide."""
     state = dict(random.bit_generator.state)
     return state | {"state": {name: str(number) for name, number in state["state"].items()}}
 
 
-def set_generator(random: np.random.Generator, state: dict[str, Any]) -> None:
+def set_generator(random: np.random.Generator, state: Mapping[str, Any]) -> None:
     """Put a generator where `generator_state` was taken."""
     numbers = {name: int(number) for name, number in state["state"].items()}
-    random.bit_generator.state = state | {"state": numbers}
+    random.bit_generator.state = dict(state) | {"state": numbers}
 
 
 def masked_argmax(q: Tensor, legal: Tensor) -> Tensor:
