@@ -139,7 +139,7 @@ class Learned:
     samples: int = 0  # customer-days simulated
     correction: PolicyNetwork | None = None  # of a prior's logits, where the table is made of both
     shown_beside: dict[str, Ints] = field(default_factory=dict)  # policies (M, S), not baselines
-    notes: dict[str, object] = field(default_factory=dict)  # what else the run's document should say
+    notes: dict[str, Any] = field(default_factory=dict)  # what else the run's document should say
 
 
 class Learner(Protocol):

@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from envs.arrays import Floats
 from envs.errors import GateError
@@ -75,7 +76,7 @@ def _finite(fields: Mapping[str, object]) -> dict[str, object]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
 
 
-def effective_sample_size(weights: Floats) -> float:
+def effective_sample_size(weights: npt.ArrayLike) -> float:
     """(Σw)² / Σw² (Kish, 1965); 0 without weight."""
     w = np.asarray(weights, dtype=np.float64)
     square = float(np.sum(w * w))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from envs.arrays import Floats
 
@@ -19,7 +20,7 @@ ATOM = 0.1  # of the tail sharing the largest weight: the weights are bounded, a
 _PRIOR_COUNT, _PRIOR_SHAPE = 10.0, 0.5  # the weak prior of Vehtari et al., appendix G
 
 
-def pareto_k(weights: Floats) -> float:
+def pareto_k(weights: npt.ArrayLike) -> float:
     """Tail index of positive weights (n,); 0 where the largest one is common, inf where too few.
 
     Zeros are rows outside the target's support: they are no part of the tail. Discrete weights
