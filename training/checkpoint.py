@@ -44,7 +44,7 @@ class Unsaved:
         """There is never anything to go on from."""
         return None
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def offer(self, state: Callable[[], Mapping[str, object]]) -> None:
         """Decline."""
 
 
@@ -108,7 +108,7 @@ class Checkpoint:
         state: dict[str, Any] = content["state"]
         return state
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def offer(self, state: Callable[[], Mapping[str, object]]) -> None:
         """Write `state()` when it is time to; raises `Interrupted` when one is wanted."""
         wanted = self._wanted()
         if not wanted and time.perf_counter() - self._written < self.every_seconds:
@@ -122,7 +122,7 @@ class Checkpoint:
         if wanted:
             raise Interrupted(f"{self.identity.cluster}: stopped")
 
-    def check(self, facts: dict[str, Any]) -> None:
+    def check(self, facts: Mapping[str, object]) -> None:
         """Raise `ConfigError` where `facts` are not this job's, here and now."""
         now = asdict(self.identity) | {"threads": torch.get_num_threads()}
         for key, then in facts.items():
@@ -133,7 +133,7 @@ class Checkpoint:
                 )  # fmt: skip
 
 
-def write_state(path: Path, state: Mapping[str, Any]) -> None:
+def write_state(path: Path, state: Mapping[str, object]) -> None:
     """Write a nested state of plain values, arrays and tensors; the file is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")

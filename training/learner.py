@@ -7,7 +7,7 @@ so adding a learner is adding one file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.journey.journey import Journey, refuse_hidden
 from envs.scenario.schema import Strict
 from envs.solve.baselines import service_only
@@ -38,9 +39,10 @@ class Problem:
     shared: Path | None = None  # a folder that the jobs of a run have in common
 
     @cached_property
-    def weights(self) -> Any:
+    def weights(self) -> Floats:
         """(R,) reward weights."""
-        return self.journey.weights(self.objective)
+        out: Floats = self.journey.weights(self.objective)
+        return out
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -54,21 +56,22 @@ class Problem:
         return solve(self.kernel, self.weights)
 
     @cached_property
-    def service_only(self) -> Any:
+    def service_only(self) -> Ints:
         """(M, S) the policy of J0: no marketing, every open request answered."""
-        return service_only(self.kernel)
+        out: Ints = service_only(self.kernel)
+        return out
 
     @cached_property
-    def observations(self) -> Any:
+    def observations(self) -> Floats:
         """(M·S, F) float32, consent pattern by consent pattern."""
         return np.concatenate([state_observations(self.kernel, m) for m in range(self.blocks)])
 
     @cached_property
-    def legal(self) -> Any:
+    def legal(self) -> Mask:
         """(M·S, A) booleans in the same order."""
         return np.concatenate([legal_masks(self.kernel, m) for m in range(self.blocks)])
 
-    def value_of(self, policy: Any) -> float:
+    def value_of(self, policy: Array) -> float:
         """Exact value from d0 of (M, S) actions or (M, S, A) probabilities."""
         return start_value(self.kernel, policy, self.weights)
 
@@ -107,7 +110,7 @@ class Report(Protocol):
         """The state an interrupted run of this job was left in; None: begin at the beginning."""
         ...
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def offer(self, state: Callable[[], Mapping[str, object]]) -> None:
         """Called between updates, wherever learning could go on from `state()`.
 
         Whether it is called and written is not the learner's business. Raises `Interrupted`
@@ -120,8 +123,8 @@ class Report(Protocol):
 class Table:
     """A planned policy: the greedy action and the value of every state."""
 
-    actions: Any  # (M, S) int8
-    values: Any  # (M, S)
+    actions: Ints  # (M, S) int8
+    values: Floats  # (M, S)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Learned:
     policy: PolicyNetwork | Table
     samples: int = 0  # customer-days simulated
     correction: PolicyNetwork | None = None  # of a prior's logits, where the table is made of both
-    shown_beside: dict[str, Any] = field(default_factory=dict)  # policies (M, S), not baselines
+    shown_beside: dict[str, Ints] = field(default_factory=dict)  # policies (M, S), not baselines
     notes: dict[str, Any] = field(default_factory=dict)  # what else the run's document should say
 
 

@@ -11,7 +11,7 @@ import json
 import pkgutil
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
@@ -19,6 +19,9 @@ from envs.errors import ConfigError
 from envs.files.document import Document, did_you_mean, read_document
 from envs.files.schema_errors import validated
 from envs.scenario.schema import Name, Strict
+
+if TYPE_CHECKING:  # torch is slow to import, and not needed to read a config
+    from training.learner import Learner
 
 # YAML reads an unquoted off as false
 Tracking = Annotated[str, BeforeValidator(lambda given: "off" if given is False else given)]
@@ -55,7 +58,7 @@ def learner_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(learners.__path__))
 
 
-def load_run(path: str | Path, **overrides: Any) -> RunConfig:
+def load_run(path: str | Path, **overrides: object) -> RunConfig:
     """Read and check a run config; overrides that are None leave the file's value."""
     document = read_document(path, ConfigError)
     data = document.data
@@ -68,7 +71,7 @@ def load_run(path: str | Path, **overrides: Any) -> RunConfig:
     return config.model_copy(update={"settings": settings})
 
 
-def learner_module(name: str, where: str = "") -> Any:
+def learner_module(name: str, where: str = "") -> Learner:
     """The learner's module; raises `ConfigError` when there is none of that name."""
     known = learner_names()
     if name not in known:
@@ -76,10 +79,12 @@ def learner_module(name: str, where: str = "") -> Any:
             "unknown learner", where=where, got=name, expected=f"one of {', '.join(known)}",
             hint=did_you_mean(name, known),
         )  # fmt: skip
-    return importlib.import_module(f"training.learners.{name}")
+    module: Any = importlib.import_module(f"training.learners.{name}")
+    learner: Learner = module
+    return learner
 
 
-def settings_of(config: RunConfig, document: Document | None = None) -> Any:
+def settings_of(config: RunConfig, document: Document | None = None) -> Strict:
     """The learner's own settings, checked against its schema."""
     document = document or Document({}, "settings")
     model = learner_module(config.learner, document.at(("learner",))).Settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_every_count_is_the_count_of_a_plain_loop(tiny_log: SimulatedLog) -> Non
     group = np.arange(len(columns.customers)) % 3 - 1  # one in three is left out
     cells = blank_cells(journey, 2)
     count_rows(cells, rows, group, journey)
-    counted: Counter[tuple[object, ...]] = Counter()
+    counted: Counter[tuple[Any, ...]] = Counter()
     for r in range(len(rows.day)):
         h = int(group[rows.customer[r]])
         if h < 0:

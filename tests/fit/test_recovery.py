@@ -32,6 +32,7 @@ def reachable(journey: Journey, event: str) -> Any:
     out = np.ones(len(cells), dtype=bool)
     for block in model.blocks:
         if block.name == "stage":
+            assert block.index is not None
             out &= block.index < len(stages) - 1
         if block.name == "touchpoint_stage":
             for t, spec in enumerate(journey.scenario.touchpoints):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Stopped(Unsaved):
     def saved(self) -> dict[str, Any] | None:
         return read_state(self._path) if self._path.exists() else None
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def offer(self, state: Callable[[], Mapping[str, object]]) -> None:
         self._left -= 1
         if self._left == 0:
             write_state(self._path, state())

@@ -44,6 +44,7 @@ def test_shaping_moves_values_by_the_potential_and_no_choice(keen: Problem, shap
     phi = shaping_potential(keen, settings)
     paid = reward_model(keen, settings).expected
     assert paid is not None
+    assert phi is not None
     rest = keen.solution.values - phi  # what is left to learn
     for m in range(keen.blocks):
         true = q_values(keen.kernel, keen.solution.values, keen.weights, m)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints
 from envs.compiled import compiled
 from envs.day.chances import response_index
 from envs.journey.journey import Journey
@@ -37,14 +38,14 @@ EVENTS = (
 class Cells:
     """Counts of H groups of customers (clusters, halves): every array is (H, shape of the table)."""
 
-    trials: dict[str, Any]
-    events: dict[str, Any]
-    asked: Any  # (H, C) requests by channel
-    purchases: Any  # (H, L·O) days with a purchase
-    value: Any  # (H, L·O) their summed value
-    value_squared: Any  # (H, L·O)
-    stages: Any  # (H, L) customers by the stage of their first row
-    consents: Any  # (H, C) customers with consent at their first row
+    trials: dict[str, Ints]
+    events: dict[str, Ints]
+    asked: Ints  # (H, C) requests by channel
+    purchases: Ints  # (H, L·O) days with a purchase
+    value: Floats  # (H, L·O) their summed value
+    value_squared: Floats  # (H, L·O)
+    stages: Ints  # (H, L) customers by the stage of their first row
+    consents: Ints  # (H, C) customers with consent at their first row
 
     def __add__(self, other: Cells) -> Cells:
         """Counts of two parts of a log together."""
@@ -58,8 +59,9 @@ class Cells:
         """The groups together, as one group."""
         which = list(groups)
 
-        def chosen(array: Any) -> Any:
-            return array[which].sum(axis=0, keepdims=True)
+        def chosen(array: Array) -> Array:
+            out: Array = array[which].sum(axis=0, keepdims=True)
+            return out
 
         return Cells(
             {e: chosen(self.trials[e]) for e in EVENTS},
@@ -68,15 +70,16 @@ class Cells:
         )
 
     @property
-    def customers(self) -> Any:
+    def customers(self) -> Ints:
         """(H,) customers."""
-        return self.stages.sum(axis=1)
+        out: Ints = self.stages.sum(axis=1)
+        return out
 
 
 def stack(groups: list[Cells]) -> Cells:
     """Counts of several groups, one after the other."""
 
-    def joined(arrays: list[Any]) -> Any:
+    def joined(arrays: list[Array]) -> Array:
         return np.concatenate(arrays, axis=0)
 
     return Cells(
@@ -100,7 +103,7 @@ def blank_cells(journey: Journey, groups: int) -> Cells:
     )  # fmt: skip
 
 
-def count_rows(cells: Cells, rows: Rows, group: Any, journey: Journey) -> None:
+def count_rows(cells: Cells, rows: Rows, group: Ints, journey: Journey) -> None:
     """Add rows to the counts; `group` (N,) by customer position, -1 leaves a customer out."""
     _count(
         journey.machine, rows, group, *(cells.trials[e] for e in EVENTS), *(cells.events[e] for e in EVENTS),
@@ -179,7 +182,7 @@ def log_likelihood(cells: Cells, tables: Tables, events: tuple[str, ...] = EVENT
     return sum(bernoulli(cells.trials[e][0], cells.events[e][0], getattr(tables, e)) for e in events)
 
 
-def bernoulli(trials: Any, events: Any, p: Any) -> float:
+def bernoulli(trials: Ints, events: Ints, p: Floats) -> float:
     """Σ y log p + (n − y) log(1 − p) over the cells; p is kept off 0 and 1 by 1e-9."""
     seen = trials > 0
     n, y = trials[seen], events[seen]

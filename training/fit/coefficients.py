@@ -5,12 +5,13 @@ One small function an event; estimation is in `regressions.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats
 from envs.journey.journey import Journey
 from training.fit.logistic import Estimate
 from training.fit.terms import EventModel
@@ -27,7 +28,7 @@ class EventFit:
     never: frozenset[int]  # stages (opt-out: channels) in which it never happened
 
 
-def only_possible(journey: Journey, known: dict[str, Any]) -> dict[str, Any]:
+def only_possible(journey: Journey, known: Mapping[str, Any]) -> dict[str, Any]:
     """Rates of what the scenario does not have are 0, and its odds ratios say nothing."""
     rules, tables = journey.rules, journey.personas[0]
     never, out = -np.inf, dict(known)
@@ -90,23 +91,23 @@ class _Read:
         self.channels = len(journey.scenario.channels)
         self.never = sorted(fit.never)
 
-    def block(self, name: str) -> Any:
+    def block(self, name: str) -> Floats:
         return self._beta[self._starts[name]]
 
     def one(self, name: str) -> float:
         return float(self.block(name)[0])
 
-    def by_stage(self) -> Any:
+    def by_stage(self) -> Floats:
         out = self.one("level") + self.block("stage")
         out[self.never] = -np.inf
         return out
 
-    def by_channel(self) -> Any:
+    def by_channel(self) -> Floats:
         out = self.one("level") + self.block("channel")
         out[self.never] = -np.inf
         return out
 
-    def offers(self) -> Any:
+    def offers(self) -> Floats:
         return np.concatenate([[0.0], self.block("offer")])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.day.chances import contact_row
 from envs.journey.logits import sigmoid
 from training.fit.cells import Cells, bernoulli
@@ -140,7 +141,7 @@ def calibrations(result: FitResult) -> list[Calibration]:
     return out
 
 
-def _calibration(event: str, p: Any, n: Any, y: Any) -> Calibration:
+def _calibration(event: str, p: Floats, n: Ints, y: Ints) -> Calibration:
     """Cells sorted by prediction and cut into tenths of the trials."""
     order = np.argsort(p)
     p, n, y = p[order], n[order], y[order]

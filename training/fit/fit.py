@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from envs.arrays import Ints
 from envs.errors import LogError
 from envs.files.scenario_file import load_scenario, write_scenario
 from envs.journey.journey import Journey, compile_journey
@@ -119,7 +120,7 @@ def _estimate(prepared: Prepared, clock: _Clock) -> FitResult:
 _EVENTS_OF = {"stage": "churn"}
 
 
-def _parts(prepared: Prepared, mapping: Mapping) -> Any:
+def _parts(prepared: Prepared, mapping: Mapping) -> Ints:
     """(N,) `FOLDS` for the customers that judge, else the fold of cross-validation."""
     customers = len(prepared.columns.customers)
     rng = np.random.default_rng(mapping.estimation.seed)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Ints
 from envs.errors import UserError
 from envs.journey.journey import Journey, compile_journey
 from envs.scenario.schema import Scenario
@@ -49,7 +50,7 @@ def with_constants(scenario: Scenario, constants: dict[str, int]) -> Scenario:
 
 
 def search(
-    prepared: Prepared, clustering: Clustering, held_out: Any, skip: frozenset[str]
+    prepared: Prepared, clustering: Clustering, held_out: Ints, skip: frozenset[str]
 ) -> tuple[Scenario, list[Trial]]:
     """The best constants of the grid, and every trial."""
     scenario, grid = prepared.loaded.scenario, prepared.loaded.mapping.estimation.grid
@@ -78,7 +79,11 @@ def search(
 
 
 def _held_out(
-    prepared: Prepared, constants: dict[str, int], clustering: Clustering, held_out: Any, skip: frozenset[str]
+    prepared: Prepared,
+    constants: dict[str, int],
+    clustering: Clustering,
+    held_out: Ints,
+    skip: frozenset[str],
 ) -> float:
     try:
         scenario = with_constants(prepared.loaded.scenario, constants)
@@ -107,7 +112,7 @@ def judged(skip: frozenset[str]) -> tuple[str, ...]:
 
 
 def count_log(
-    prepared: Prepared, journey: Journey, clusterings: list[Clustering], part: Any, parts: int
+    prepared: Prepared, journey: Journey, clusterings: list[Clustering], part: Ints | int, parts: int
 ) -> tuple[list[Cells], list[dict[str, int]]]:
     """One replay into cells of every clustering, and its faults.
 

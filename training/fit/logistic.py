@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from envs.arrays import Array, Floats
 from envs.journey.logits import sigmoid
 
 MOST_STEPS = 60
@@ -23,24 +23,30 @@ MOST_STEPS = 60
 class Estimate:
     """Coefficients β (P,) and their covariance (P, P)."""
 
-    beta: Any
-    information: Any  # (P, P) minus the second derivative of the objective
+    beta: Floats
+    information: Floats  # (P, P) minus the second derivative of the objective
     iterations: int
 
     @cached_property
-    def covariance(self) -> Any:
+    def covariance(self) -> Floats:
         """(P, P); most estimates are compared and never asked."""
         with threadpool_limits(1):  # the same on any number of threads
             return np.linalg.inv(self.information)
 
-    def combined(self, rows: Any) -> tuple[Any, Any]:
+    def combined(self, rows: Floats) -> tuple[Floats, Floats]:
         """Means and standard errors of linear combinations, `rows` (R, P)."""
         variance = np.einsum("rp,pq,rq->r", rows, self.covariance, rows)
         return rows @ self.beta, np.sqrt(np.maximum(variance, 0.0))
 
 
 def fit_logistic(
-    X: Any, trials: Any, events: Any, penalty: Any, centre: Any, tolerance: float = 1e-8, start: Any = None
+    X: Floats,
+    trials: Array,
+    events: Array,
+    penalty: Floats,
+    centre: Floats,
+    tolerance: float = 1e-8,
+    start: Floats | None = None,
 ) -> Estimate:
     """Newton with step halving; X (M, P), trials and events (M,), penalty and centre (P,).
 
@@ -69,14 +75,16 @@ def fit_logistic(
     return Estimate(beta, _information(X, trials, sigmoid(X @ beta), penalty), iterations)
 
 
-def _information(X: Any, trials: Any, p: Any, penalty: Any) -> Any:
+def _information(X: Floats, trials: Array, p: Floats, penalty: Floats) -> Floats:
     root = X * np.sqrt(trials * p * (1.0 - p))[:, None]
     out = root.T @ root  # of a matrix with itself: half the work
     out[np.diag_indices_from(out)] += penalty
     return out
 
 
-def _objective(X: Any, trials: Any, events: Any, penalty: Any, centre: Any, beta: Any) -> float:
+def _objective(
+    X: Floats, trials: Array, events: Array, penalty: Floats, centre: Floats, beta: Floats
+) -> float:
     eta = X @ beta
     # log σ(η) = −log(1 + e^−η), written so that neither end overflows
     likelihood = events @ eta - trials @ np.logaddexp(0.0, eta)

@@ -7,10 +7,10 @@ the clusters' own scatter (DerSimonian and Laird, 1986), so a few purchases borr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats
 from training.fit.cells import Cells
 
 LEAST_SPREAD = 0.05  # of a cluster's stages around the pattern, in logs
@@ -21,8 +21,8 @@ CV_UNKNOWN = 0.5
 class Values:
     """One cluster: a_stage · b_offer, and the coefficient of variation."""
 
-    stage: Any  # (L,)
-    offer: Any  # (1 + K,)
+    stage: Floats  # (L,)
+    offer: Floats  # (1 + K,)
     cv: float
 
 
@@ -48,13 +48,15 @@ def fit_values(cells: list[Cells], stages: int, offers: int) -> list[Values]:
     return out
 
 
-def _common_pattern(counts: list[Any], totals: list[Any]) -> tuple[Any, Any]:
+def _common_pattern(counts: list[Floats], totals: list[Floats]) -> tuple[Floats, Floats]:
     """Stage and offer pattern of all clusters, each on its own scale (alternating fixed points)."""
     scales = np.ones(len(counts))
-    a, b = np.zeros(counts[0].shape[0]), np.ones(counts[0].shape[1])
+    a: Floats = np.zeros(counts[0].shape[0])
+    b: Floats = np.ones(counts[0].shape[1])
+    total: Floats = np.asarray(sum(totals))
     for _ in range(20):
-        n = sum(scale * count for scale, count in zip(scales, counts, strict=True))
-        a, b = product_means(n, sum(totals), np.full(len(a), np.nan))
+        n: Floats = np.asarray(sum(scale * count for scale, count in zip(scales, counts, strict=True)))
+        a, b = product_means(n, total, np.full(len(a), np.nan))
         pattern = np.outer(a, b)
         scales = np.array(
             [_ratio(t.sum(), (n * pattern).sum(), 1.0) for n, t in zip(counts, totals, strict=True)]
@@ -62,7 +64,7 @@ def _common_pattern(counts: list[Any], totals: list[Any]) -> tuple[Any, Any]:
     return a, b
 
 
-def _variation(counts: list[Any], squares: list[Any], means: list[Any]) -> float:
+def _variation(counts: list[Floats], squares: list[Floats], means: list[Floats]) -> float:
     """Coefficient of variation around these means."""
     n = sum(count.sum() for count in counts)
     if n < 2:
@@ -74,7 +76,9 @@ def _variation(counts: list[Any], squares: list[Any], means: list[Any]) -> float
     return float(np.sqrt(max(second / n - 1.0, 1e-4)))
 
 
-def _spread(counts: list[Any], totals: list[Any], scales: list[float], pattern: Any, cv: float) -> float:
+def _spread(
+    counts: list[Floats], totals: list[Floats], scales: list[float], pattern: Floats, cv: float
+) -> float:
     """Standard deviation of the clusters' stages around the pattern, in logs."""
     squares, weights = [], []
     for n, total, scale in zip(counts, totals, scales, strict=True):
@@ -97,7 +101,7 @@ def _ratio(value: float, by: float, empty: float) -> float:
     return float(value / by) if by > 0 else empty
 
 
-def product_means(n: Any, total: Any, empty: Any) -> tuple[Any, Any]:
+def product_means(n: Floats, total: Floats, empty: Floats) -> tuple[Floats, Floats]:
     """m_{stage, offer} = a_stage · b_offer, b_0 = 1: the Poisson quasi-likelihood's fixed point."""
     overall = total.sum() / max(n.sum(), 1e-12)
     a = np.where(np.isfinite(empty), empty, overall)

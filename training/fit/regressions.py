@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.journey.journey import Journey
 from envs.journey.logits import Parameters, logit, sigmoid
 from envs.journey.tables import Tables, tabulate
@@ -56,12 +56,12 @@ class _Trials:
     """One event in one group of customers, over the M cells with trials."""
 
     model: EventModel
-    trials: Any  # (M,)
-    events: Any  # (M,)
-    watched: Any  # (M,) the level that a rate of 0 may be written for, -1 where a rate is never 0
+    trials: Ints  # (M,)
+    events: Ints  # (M,)
+    watched: Ints  # (M,) the level that a rate of 0 may be written for, -1 where a rate is never 0
 
     @cached_property
-    def design(self) -> Any:
+    def design(self) -> Floats:
         """(M, P) design, the same under every ridge."""
         return self.model.design()
 
@@ -74,7 +74,7 @@ class _Pooled:
     clusters: int  # K
     never: frozenset[int]
 
-    def columns(self, k: int) -> Any:
+    def columns(self, k: int) -> Ints:
         """(P,) of cluster k: its level, and what all have in common."""
         return np.concatenate([[k], np.arange(self.clusters, len(self.found.beta))])
 
@@ -226,10 +226,13 @@ def level_block(model: EventModel) -> Block:
     return next(block for block in model.blocks if block.name == name)
 
 
-def _watched(model: EventModel) -> Any:
+def _watched(model: EventModel) -> Ints:
     if model.event in ("response", "resolution"):
         return np.full(len(model.cells), -1)
-    return level_block(model).index
+    index = level_block(model).index
+    if index is None:
+        raise ValueError("a term of levels has an index")
+    return index
 
 
 def _never(whole: _Trials) -> frozenset[int]:

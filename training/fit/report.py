@@ -32,7 +32,7 @@ NON_CAUSAL = (
 )
 
 
-def document(result: FitResult) -> dict[str, Any]:
+def document(result: FitResult) -> dict[str, object]:
     """The report as JSON types."""
     K = len(result.clustering.names)
     clusters = []

@@ -7,10 +7,10 @@ centre, and how coefficients become fields of `Parameters`. Estimation is elsewh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints
 from envs.day.chances import contact_in_play
 from envs.journey.journey import Journey
 
@@ -24,8 +24,8 @@ class Block:
 
     name: str
     labels: tuple[str, ...]
-    index: Any = None  # (M,) column of the block, -1: the term is absent there
-    number: Any = None  # (M,)
+    index: Ints | None = None  # (M,) column of the block, -1: the term is absent there
+    number: Array | None = None  # (M,)
     penalty: float = PLAIN
     interaction: bool = False  # held at 0 as strongly as the held-out customers ask for
 
@@ -35,7 +35,7 @@ class EventModel:
     """The design of one event over the cells with trials."""
 
     event: str
-    cells: Any  # (M,) flat positions in the table
+    cells: Ints  # (M,) flat positions in the table
     blocks: tuple[Block, ...]
 
     @property
@@ -52,18 +52,18 @@ class EventModel:
         """P."""
         return sum(len(block.labels) for block in self.blocks)
 
-    def design(self) -> Any:
+    def design(self) -> Floats:
         """X (M, P)."""
         out = np.zeros((len(self.cells), self.columns))
         for block, where in zip(self.blocks, self.starts.values(), strict=True):
             if block.number is not None:
                 out[:, where.start] = block.number
-            else:
+            elif block.index is not None:
                 held = np.flatnonzero(block.index >= 0)
                 out[held, where.start + block.index[held]] = 1.0
         return out
 
-    def penalty(self, interactions: float = 1.0) -> Any:
+    def penalty(self, interactions: float = 1.0) -> Floats:
         """(P,) ridge weights, those of interactions multiplied."""
         weights = [b.penalty * (interactions if b.interaction else 1.0) for b in self.blocks]
         return np.repeat(weights, [len(b.labels) for b in self.blocks])
@@ -92,17 +92,17 @@ class _Grid:
         self.pairs = tuple(f"{a}:{b}" for a in self.touchpoints for b in self.channels)
         self.by_stage = tuple(f"{a} in {b}" for a in self.touchpoints for b in self.stages)
 
-    def column(self, k: Any) -> tuple[Any, Any, Any]:
+    def column(self, k: Ints) -> tuple[Ints, Ints, Ints]:
         """(stage, engagement, offer) of column k of purchase and advance."""
         offer, rest = k % self.tables.offers, k // self.tables.offers
         return rest // self.tables.engagements, rest % self.tables.engagements, offer
 
 
-def _level(name: str, cells: Any) -> Block:
+def _level(name: str, cells: Ints) -> Block:
     return Block(name, (name,), number=np.ones(len(cells)), penalty=1e-6)
 
 
-def response_model(journey: Journey, cells: Any) -> EventModel:
+def response_model(journey: Journey, cells: Ints) -> EventModel:
     """ᾱ_c + κ + β_{t,stage} + β_e e − β_f f + β_g g + offer + γ_{t,c} + age."""
     g = _Grid(journey)
     shape = g.tables.response.shape
@@ -127,7 +127,7 @@ def response_model(journey: Journey, cells: Any) -> EventModel:
     ))  # fmt: skip
 
 
-def opt_out_model(journey: Journey, cells: Any) -> EventModel:
+def opt_out_model(journey: Journey, cells: Ints) -> EventModel:
     """u_c + θ·fatigue, shifted on replies."""
     g = _Grid(journey)
     action, fatigue = cells // g.tables.fatigues, cells % g.tables.fatigues
@@ -140,7 +140,7 @@ def opt_out_model(journey: Journey, cells: Any) -> EventModel:
     ))  # fmt: skip
 
 
-def resolution_model(journey: Journey, cells: Any) -> EventModel:
+def resolution_model(journey: Journey, cells: Ints) -> EventModel:
     """ρ_c + μ_{inbound channel, c}."""
     g = _Grid(journey)
     channels = len(g.channels)
@@ -154,7 +154,7 @@ def resolution_model(journey: Journey, cells: Any) -> EventModel:
     ))  # fmt: skip
 
 
-def purchase_model(journey: Journey, cells: Any) -> EventModel:
+def purchase_model(journey: Journey, cells: Ints) -> EventModel:
     """π_stage + π_e·engagement + π_t·response + offer."""
     g = _Grid(journey)
     width = g.tables.purchase.shape[1]
@@ -170,7 +170,7 @@ def purchase_model(journey: Journey, cells: Any) -> EventModel:
     ))  # fmt: skip
 
 
-def churn_model(journey: Journey, cells: Any) -> EventModel:
+def churn_model(journey: Journey, cells: Ints) -> EventModel:
     """χ_stage − χ_g·goodwill + χ_f·fatigue."""
     g = _Grid(journey)
     width = g.tables.churn.shape[1]
@@ -183,7 +183,7 @@ def churn_model(journey: Journey, cells: Any) -> EventModel:
     ))  # fmt: skip
 
 
-def advance_model(journey: Journey, cells: Any) -> EventModel:
+def advance_model(journey: Journey, cells: Ints) -> EventModel:
     """a_stage + b_{t,stage}·response + b_e·engagement + offer."""
     g = _Grid(journey)
     width = g.tables.advance.shape[1]
@@ -201,7 +201,7 @@ def advance_model(journey: Journey, cells: Any) -> EventModel:
     ))  # fmt: skip
 
 
-def lapse_model(journey: Journey, cells: Any) -> EventModel:
+def lapse_model(journey: Journey, cells: Ints) -> EventModel:
     """The move back, by stage."""
     g = _Grid(journey)
     return EventModel(
@@ -209,7 +209,7 @@ def lapse_model(journey: Journey, cells: Any) -> EventModel:
     )
 
 
-def inbound_model(journey: Journey, cells: Any) -> EventModel:
+def inbound_model(journey: Journey, cells: Ints) -> EventModel:
     """By stage and goodwill, shifted while a request is open."""
     g = _Grid(journey)
     width = g.tables.inbound.shape[1]

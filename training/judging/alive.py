@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from envs.arrays import Floats
 from envs.errors import ScenarioError
 from envs.journey.journey import compile_journey
 from envs.journey.state import COLUMN, KERNEL_COMPONENTS
@@ -153,7 +153,7 @@ def _life(scenario: Scenario, cluster: str, seed: int) -> ClusterLife:
     )
 
 
-def _references(kernel: Kernel, weights: Any, solution: Solution) -> References:
+def _references(kernel: Kernel, weights: Floats, solution: Solution) -> References:
     """The optimum beside the baselines that roll no dice: dense policies cost most and win least."""
     replies = service_only(kernel)
     policies = {
@@ -182,7 +182,7 @@ def _value_facts(known: References) -> tuple[Fact, ...]:
     )
 
 
-def _component_shares(kernel: Kernel, visits: Any) -> dict[str, Any]:
+def _component_shares(kernel: Kernel, visits: Floats) -> dict[str, Floats]:
     """Share of living time at each level of each component in use."""
     total, living = visits.sum(), visits.sum(axis=0)
     shares = {}
@@ -197,7 +197,7 @@ def _component_shares(kernel: Kernel, visits: Any) -> dict[str, Any]:
     return shares
 
 
-def _occupancy_facts(kernel: Kernel, shares: dict[str, Any], visits: Any) -> tuple[Fact, ...]:
+def _occupancy_facts(kernel: Kernel, shares: dict[str, Floats], visits: Floats) -> tuple[Fact, ...]:
     """Are people ever engaged, more and less tired, well disposed, and does a cap ever bind?"""
     still = shares.get("engagement", np.ones(1))
     fatigue, goodwill = shares.get("fatigue", np.ones(1)), shares.get("goodwill", np.ones(1))
@@ -211,7 +211,7 @@ def _occupancy_facts(kernel: Kernel, shares: dict[str, Any], visits: Any) -> tup
     )
 
 
-def _choices(kernel: Kernel, solution: Solution, visits: Any) -> dict[str, float]:
+def _choices(kernel: Kernel, solution: Solution, visits: Floats) -> dict[str, float]:
     """Share of every action among the optimum's choices other than wait."""
     used = np.bincount(solution.actions.ravel(), visits.ravel(), minlength=kernel.actions)[1:]
     total = max(float(used.sum()), 1e-300)
@@ -219,7 +219,7 @@ def _choices(kernel: Kernel, solution: Solution, visits: Any) -> dict[str, float
     return {key: float(share) / total for key, share in zip(keys, used, strict=True)}
 
 
-def _service_facts(kernel: Kernel, solution: Solution, visits: Any, seed: int) -> tuple[Fact, ...]:
+def _service_facts(kernel: Kernel, solution: Solution, visits: Floats, seed: int) -> tuple[Fact, ...]:
     """Are requests answered, and does the reply's channel matter?"""
     rules = kernel.journey.rules
     channel = np.asarray(rules.action_channel)[solution.actions]

@@ -7,11 +7,12 @@ open requests are answered as J0 answers them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
+from envs.arrays import Floats, Ints, Mask
 from envs.day.masks import unpack
 from envs.journey.state import COLUMN
 from envs.scenario.schema import Strict
@@ -36,7 +37,7 @@ class BanditSettings(Strict):
 BASELINE = BanditSettings()
 
 
-def linear_bandit(problem: Problem, settings: BanditSettings = BASELINE) -> Any:
+def linear_bandit(problem: Problem, settings: BanditSettings = BASELINE) -> Ints:
     """(M, S) int8 greedy policy of the learned means."""
     journey, customers = problem.journey, settings.customers
     simulator = Simulator(journey, customers, problem.seed)
@@ -73,11 +74,12 @@ class _Paid:
             self._block = np.zeros(int(rules.sizes[COLUMN.consent]), dtype=np.int64)
             self._block[problem.kernel.consents] = np.arange(problem.blocks)
 
-    def __call__(self, states: Any, actions: Any, rewards: Any) -> Any:
+    def __call__(self, states: Ints, actions: Ints, rewards: Floats) -> Floats:
         """(N,) of (N, 12) states before, (N,) actions and (N, R) drawn components."""
         if self._expected is None:
             return rewards @ self._weights
-        return self._expected[self._block[states[:, COLUMN.consent]], states @ self._strides, actions]
+        out: Floats = self._expected[self._block[states[:, COLUMN.consent]], states @ self._strides, actions]
+        return out
 
 
 class LinUCB:
@@ -90,24 +92,26 @@ class LinUCB:
         self._moment = np.zeros((actions, width))
         self._inverse = np.linalg.inv(self._gram)
 
-    def _features(self, observations: Any) -> Any:
+    def _features(self, observations: Floats) -> Floats:
         """(N, D) one-hot."""
         blocks = [observations[:, f : f + 1] == np.arange(size) for f, size in enumerate(self._sizes)]
         return np.concatenate(blocks, axis=1).astype(np.float64)
 
-    def means(self, observations: Any) -> Any:
+    def means(self, observations: Floats) -> Floats:
         """(N, A) expected reward of the day."""
         theta = np.einsum("ade,ae->ad", self._inverse, self._moment)
-        return self._features(observations) @ theta.T
+        out: Floats = self._features(observations) @ theta.T
+        return out
 
-    def choose(self, observations: Any, legal: Any) -> Any:
+    def choose(self, observations: Floats, legal: Mask) -> Ints:
         """(N,) the legal action of the largest upper bound."""
         x = self._features(observations)
         width = np.stack([((x @ inverse) * x).sum(axis=1) for inverse in self._inverse], axis=1)
         bound = self.means(observations) + self._optimism * np.sqrt(np.maximum(width, 0.0))
-        return np.where(legal, bound, -np.inf).argmax(axis=1)
+        out: Ints = np.where(legal, bound, -np.inf).argmax(axis=1)
+        return out
 
-    def update(self, observations: Any, actions: Any, rewards: Any) -> None:
+    def update(self, observations: Floats, actions: Ints, rewards: Floats) -> None:
         """Add a day of (N,) actions and rewards."""
         x = self._features(observations)
         for a in np.unique(actions):

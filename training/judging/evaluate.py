@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats
 from envs.day.masks import unpack
 from envs.errors import BundleError, GateError, ScenarioError
 from envs.journey.journey import Journey, compile_journey
@@ -25,6 +26,7 @@ from training.ope.compare import Interval, Settings, document, evaluate_logged, 
 from training.ope.estimate import Contributions
 from training.ope.estimate import judge as estimate
 from training.ope.log_panel import LoggedJourneys, logged_journeys
+from training.ope.panel import Panel
 from training.ope.regression import RidgeModel
 from training.ope.targets import always, best_single_action, bundle_policy, nothing
 
@@ -125,8 +127,8 @@ def _simulated(bundle: Bundle, journey: Journey, customers: int, days: int, seed
 
 
 def rollout(
-    journey: Journey, policy: Policy | None, weights: Any, customers: int, days: int, seed: int
-) -> Any:
+    journey: Journey, policy: Policy | None, weights: Floats, customers: int, days: int, seed: int
+) -> Floats:
     """(N,) discounted returns of the greedy policy; None waits always."""
     simulator = Simulator(journey, customers, seed)
     total, factor = np.zeros(customers), 1.0
@@ -208,7 +210,7 @@ def single_action_on(bundle: Bundle, logged: LoggedCustomers) -> str:
     return best_single_action(journeys_of(bundle, logged, 1.0), bundle.scenario)
 
 
-def _chosen(panel: Any, target: Any, keys: list[str]) -> dict[str, float]:
+def _chosen(panel: Panel, target: Floats, keys: list[str]) -> dict[str, float]:
     """Share of each action the policy chooses in the logged states, where it has a choice."""
     rows = panel.present & (panel.legal.sum(axis=2) > 1)
     shares = target[rows].mean(axis=0)

@@ -41,8 +41,8 @@ class Delivered:
     file: str  # its name
     content: bytes
     entry: ClusterEntry
-    record: dict[str, Any]  # one entry of `clusters` in the run's document
-    paths: dict[str, Any]  # by objective
+    record: dict[str, object]  # one entry of `clusters` in the run's document
+    paths: dict[str, object]  # by objective
 
 
 def export(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 import envs.solve.references
+from envs.arrays import Floats, Ints
 from envs.policy.policy import Policy, serving_probabilities
 from envs.scenario.schema import COMPONENTS
 from envs.solve.evaluation import evaluate_policy, policy_values
@@ -50,7 +50,7 @@ def bounds(problem: Problem) -> References:
     return References(optimum, floor, never=math.nan, baselines={"service_only": floor})
 
 
-def answers(problem: Problem, policy: Policy) -> tuple[Any, Any, Any]:
+def answers(problem: Problem, policy: Policy) -> tuple[Ints, Floats, Floats]:
     """The file's greedy actions (M, S), probabilities and values (M, S, A) in every state."""
     shape = (problem.blocks, problem.kernel.states)
     probabilities, values = policy.evaluate(problem.observations, problem.legal)
@@ -58,7 +58,7 @@ def answers(problem: Problem, policy: Policy) -> tuple[Any, Any, Any]:
     return actions, probabilities.reshape(*shape, -1), values.reshape(*shape, -1)
 
 
-def exact_q(problem: Problem, actions: Any) -> Any:
+def exact_q(problem: Problem, actions: Ints) -> Floats:
     """(M, S, A) Q of a greedy policy; −inf where illegal."""
     values = policy_values(problem.kernel, actions, problem.weights)
     return np.array([q_values(problem.kernel, values, problem.weights, m) for m in range(problem.blocks)])

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.day.day import OUT_OPT_OUT, OUT_PURCHASE, OUT_RESOLUTION, OUT_RESPONSE
 from envs.errors import ScenarioError
 from envs.files.document import did_you_mean
@@ -34,10 +34,10 @@ DAYS = 180
 class Counts:
     """What happened to simulated customers; C channels."""
 
-    contacts: Any  # (C,) marketing contacts
-    responses: Any  # (C,) to the contact that was open
-    opt_outs: Any  # (C,) on a marketing contact
-    orders: Any  # (C,) purchases on the day of the contact
+    contacts: Floats  # (C,) marketing contacts
+    responses: Floats  # (C,) to the contact that was open
+    opt_outs: Floats  # (C,) on a marketing contact
+    orders: Floats  # (C,) purchases on the day of the contact
     first_replies: float  # requests answered for the first time
     first_resolved: float  # of those, settled by that reply
     ended: float  # requests resolved, expired, or left behind by churn
@@ -68,7 +68,7 @@ class Marginal:
         return self.value is not None and self.low <= self.value <= self.high
 
 
-def count_events(kernel: Kernel, policy: Any, customers: int, days: int, seed: int) -> Counts:
+def count_events(kernel: Kernel, policy: Ints, customers: int, days: int, seed: int) -> Counts:
     """Simulate a policy (actions (M, S)) from d0 and count what happens."""
     journey = kernel.journey
     rules, channels = journey.rules, len(journey.scenario.channels)
@@ -106,7 +106,7 @@ def count_events(kernel: Kernel, policy: Any, customers: int, days: int, seed: i
     return Counts(tally[0], tally[1], tally[2], tally[3], first, resolved, ended, unanswered)
 
 
-def chosen_actions(kernel: Kernel, policy: Any, states: Any) -> Any:
+def chosen_actions(kernel: Kernel, policy: Ints, states: Ints) -> Ints:
     """(N,) actions of a policy (M, S) in states (N, 12); wait once churned."""
     rules = kernel.journey.rules
     block = np.full(int(rules.sizes[COLUMN.consent]), -1, dtype=np.int64)

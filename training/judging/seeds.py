@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
+
+from envs.arrays import Floats
 
 TRIMMED = 0.25  # dropped from each end
 RESAMPLES = 2_000  # the paper's number; the ends then move by about 0.3 % of rank
@@ -75,16 +76,17 @@ def share_at_least(values: Sequence[float], threshold: float) -> float:
     return float((scores >= threshold).mean())
 
 
-def _middle(scores: Any) -> Any:
+def _middle(scores: Floats) -> Floats:
     """Trimmed means of the last axis."""
     dropped = int(TRIMMED * scores.shape[-1])
-    return np.sort(scores, axis=-1)[..., dropped : scores.shape[-1] - dropped].mean(axis=-1)
+    out: Floats = np.sort(scores, axis=-1)[..., dropped : scores.shape[-1] - dropped].mean(axis=-1)
+    return out
 
 
-def _strata(values: Scores) -> list[Any]:
+def _strata(values: Scores) -> list[Floats]:
     """One array a task; tasks may have different numbers of seeds."""
     rows = [values] if len(values) == 0 or np.ndim(values[0]) == 0 else values
-    strata = [np.asarray(row, dtype=np.float64) for row in rows]
+    strata: list[Floats] = [np.asarray(row, dtype=np.float64) for row in rows]
     for scores in strata:
         if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
             raise ValueError(f"finite scores of at least one seed a task: got {scores.tolist()}")

@@ -6,11 +6,10 @@ compressed into the network. The largest error goes into the manifest.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
+from envs.arrays import Floats, Ints
 from training.network import PolicyNetwork
 from training.threads import single_threaded
 
@@ -19,7 +18,7 @@ GAP_WEIGHT = 10.0
 
 
 @single_threaded()
-def fit_values(network: PolicyNetwork, observations: Any, q: Any, greedy: Any, seed: int) -> None:
+def fit_values(network: PolicyNetwork, observations: Floats, q: Floats, greedy: Ints, seed: int) -> None:
     """Fit `network.values` in place to `q` (N, A), −inf where illegal; `greedy` (N,) actions.
 
     A state's value and the actions' gaps are outputs of their own, each on its own scale: the

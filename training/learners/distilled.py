@@ -6,11 +6,10 @@ interaction is the check on it. How it is taught stands in `parts/imitation.py`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
+from envs.arrays import Floats, Mask
 from envs.solve.evaluation import occupancy
 from envs.solve.sweeps import q_values
 from training.learner import Learned, Problem, Report
@@ -42,7 +41,7 @@ def taught(problem: Problem, settings: Settings, report: Report) -> PolicyNetwor
     return network
 
 
-def good_actions(problem: Problem, tie: float) -> Any:
+def good_actions(problem: Problem, tie: float) -> Mask:
     """(M·S, A) booleans: the optimal actions."""
     solution = problem.solution
     tolerance = tie * float(np.abs(solution.values).max())
@@ -53,7 +52,8 @@ def good_actions(problem: Problem, tie: float) -> Any:
     return np.concatenate(blocks)
 
 
-def visits(problem: Problem) -> Any:
+def visits(problem: Problem) -> Floats:
     """(M·S,) how often the optimum is in a state, near enough to sample by."""
     found = occupancy(problem.kernel, problem.solution.actions, tolerance=ROUGHLY)
-    return found.ravel().clip(min=0.0)
+    out: Floats = found.ravel().clip(min=0.0)
+    return out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from envs.arrays import Floats, Ints, Mask
 from envs.day.masks import unpack
 from envs.scenario.schema import Strict
 from envs.solve.relaxation import greedy_policy
@@ -133,14 +135,15 @@ class Agent:
         self.day += 1
         self.seconds += time.perf_counter() - began
 
-    def _choose(self, observations: Any, legal: Any, share: float) -> Any:
+    def _choose(self, observations: Floats, legal: Mask, share: float) -> Ints:
         """(N,) actions: the largest legal Q, or with probability ε any legal action."""
         with torch.no_grad():
             q = self.online.logits(torch.from_numpy(observations)).numpy()
         greedy = np.where(legal, q, -np.inf).argmax(axis=1)
         anything = (self.random.random(legal.shape) * legal).argmax(axis=1)
         explores = self.random.random(len(legal)) < self.settings.exploration_at(share)
-        return np.where(explores, anything, greedy)
+        out: Ints = np.where(explores, anything, greedy)
+        return out
 
     def _update(self) -> None:
         batch = self.buffer.draw(self.random, self.settings.batch)
@@ -163,7 +166,7 @@ class Agent:
         value = greedy_value(self.problem, self.online)
         return Point(share, self.day * self.settings.customers, self.seconds, {"value": value})
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """All that a later `restore` needs to go on bit for bit."""
         return {
             "online": self.online.state_dict(),
@@ -176,7 +179,7 @@ class Agent:
             **env_state(self.env),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
         self.online.load_state_dict(state["online"])
         self.target.load_state_dict(state["target"])

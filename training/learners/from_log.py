@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
+from envs.arrays import Floats, Mask
 from envs.day.states import StateRows
 from envs.journey.state import COLUMN
 from training.dynamics.counts import Days, from_log, simulated
@@ -67,7 +68,7 @@ class Penalty:
         often = np.bincount(stage * shape[1] + days.action, days.count, minlength=shape[0] * shape[1])
         self._often = often.reshape(shape) + 0.5  # what was never done is not ruled out, but very dear
 
-    def __call__(self, observations: Any, legal: Any, rewards: Any) -> Any:
+    def __call__(self, observations: Floats, legal: Mask, rewards: Floats) -> Floats:
         """(N, A) objective units."""
         if not self._usual:  # the same on every later call: plans of one learning are comparable
             self._usual = float(np.sqrt((rewards[legal] ** 2).mean()))

@@ -9,7 +9,7 @@ the prices). How days are sampled stands in `dynamics/sampler.py`, how they are 
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -60,7 +60,7 @@ class _Run:
             self.stage, self.chosen = saved["stage"], saved["chosen"]
             self.sampler.restore(saved["sampler"])
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         return {"stage": self.stage, "chosen": self.chosen, "sampler": self.sampler.state()}
 
     def live(self) -> Plan:

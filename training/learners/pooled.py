@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 from pydantic import Field
+from torch import Tensor
 
+from envs.arrays import Floats, Ints
 from envs.journey.journey import compile_journey
 from envs.scenario.schema import Strict
 from training.checkpoint import read_state, write_state
@@ -55,6 +57,20 @@ class Settings(Strict):
     compare: bool = True  # also learn from the cluster alone, and take the best
 
 
+class Trunks(TypedDict):
+    """Layers of a policy and its values, heads last."""
+
+    policy: list[dict[str, Tensor]]
+    value: list[dict[str, Tensor]]
+
+
+class Part(Trunks):
+    """A cluster's part of the pooled network, and what it was learned on."""
+
+    scale: float  # of rewards
+    samples: int
+
+
 class Stage:
     """A part of a job: its progress is a part of the job's, and it begins anew when interrupted.
 
@@ -73,7 +89,7 @@ class Stage:
         """Never."""
         return None
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def offer(self, state: Callable[[], Mapping[str, object]]) -> None:
         """An occasion to stop, with nothing to keep."""
         self._report.offer(dict)
 
@@ -117,20 +133,21 @@ def score_of(problem: Problem, learned: Learned) -> float:
     return value if score is None else score
 
 
-def greedy_actions(problem: Problem, learned: Learned) -> Any:
+def greedy_actions(problem: Problem, learned: Learned) -> Ints:
     """(M, S) int8."""
     if isinstance(learned.policy, Table):
         return learned.policy.actions
     logits = logits_of(problem, learned.policy)
     greedy = np.where(problem.legal, logits, -np.inf).argmax(axis=1)
-    return greedy.astype(np.int8).reshape(problem.blocks, -1)
+    out: Ints = greedy.astype(np.int8).reshape(problem.blocks, -1)
+    return out
 
 
-def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> dict[str, Any]:
+def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> Part:
     """This cluster's part of the pooled network: folded trunks, the reward scale, its samples."""
     name = problem.journey.cluster.name
     if problem.shared is None:
-        own: dict[str, Any] = train_pooled(problem, settings, report)[name]
+        own: Part = train_pooled(problem, settings, report)[name]
         return own
     scenario = problem.journey.scenario.digest()
     key = f"{scenario} {problem.objective} {problem.seed} {settings.model_dump_json()}"
@@ -138,7 +155,7 @@ def pooled_weights(problem: Problem, settings: Settings, report: Stage) -> dict[
     with _alone(path.with_suffix(".lock"), report):
         if not path.exists():
             write_state(path, train_pooled(problem, settings, report))
-        found: dict[str, Any] = read_state(path)[name]
+        found: Part = read_state(path)[name]
     return found
 
 
@@ -157,7 +174,7 @@ def _alone(path: Path, report: Stage) -> Iterator[None]:
         yield
 
 
-def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[str, Any]:
+def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[str, Part]:
     """Train one network on all clusters of the scenario; by cluster what `pooled_weights` gives."""
     scenario = problem.journey.scenario
     problems = [
@@ -173,12 +190,12 @@ def train_pooled(problem: Problem, settings: Settings, report: Stage) -> dict[st
     model.learn(recipe.samples, PooledWatcher(problem, recipe, report, sizes, own, members[own].prior))
     samples = model.num_timesteps // clusters
     return {
-        p.journey.cluster.name: trunks(model, sizes, number) | {"scale": env.scale, "samples": samples}
+        p.journey.cluster.name: Part(**trunks(model, sizes, number), scale=env.scale, samples=samples)
         for number, (p, env) in enumerate(zip(problems, members, strict=True))
     }
 
 
-def trunks(model: CutPPO, sizes: list[int], cluster: int) -> dict[str, Any]:
+def trunks(model: CutPPO, sizes: list[int], cluster: int) -> Trunks:
     """Layers of the cluster's policy and value trunks, heads last."""
     extractor, heads = model.policy.mlp_extractor, (model.policy.action_net, model.policy.value_net)
     folded = [fold_cluster(trunk, sizes, cluster) for trunk in (extractor.policy_net, extractor.value_net)]
@@ -193,7 +210,13 @@ class PooledWatcher(Watcher):
     """Reports the score of the job's own cluster."""
 
     def __init__(
-        self, problem: Problem, settings: Recipe, report: Report, sizes: list[int], cluster: int, prior: Any
+        self,
+        problem: Problem,
+        settings: Recipe,
+        report: Report,
+        sizes: list[int],
+        cluster: int,
+        prior: Floats | None,
     ) -> None:
         super().__init__(problem, settings, report, prior)
         self._sizes, self._cluster = sizes, cluster
@@ -204,12 +227,12 @@ class PooledWatcher(Watcher):
         return _network(self._problem, self._settings, layers)
 
 
-def network_of(problem: Problem, settings: Settings, layers: list[dict[str, Any]]) -> PolicyNetwork:
+def network_of(problem: Problem, settings: Settings, layers: list[dict[str, Tensor]]) -> PolicyNetwork:
     """The served network with these policy layers."""
     return _network(problem, settings.ppo, layers)
 
 
-def _network(problem: Problem, settings: Recipe, layers: list[dict[str, Any]]) -> PolicyNetwork:
+def _network(problem: Problem, settings: Recipe, layers: list[dict[str, Tensor]]) -> PolicyNetwork:
     encoding = problem.journey.encoding
     network = PolicyNetwork(encoding.sizes, len(problem.journey.actions), settings.hidden)
     load_layers(network.policy, layers)
@@ -217,7 +240,7 @@ def _network(problem: Problem, settings: Recipe, layers: list[dict[str, Any]]) -
 
 
 def fine_tuned(
-    problem: Problem, settings: Settings, weights: dict[str, Any], report: Stage
+    problem: Problem, settings: Settings, weights: Part, report: Stage
 ) -> tuple[PolicyNetwork, int]:
     """Go on from the pooled weights on this cluster alone; the network and its samples."""
     samples = max(round(settings.ppo.samples * (1.0 - settings.pooled_share)), 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
+from envs.arrays import Floats
 from envs.scenario.schema import Strict
 from envs.solve.evaluation import policy_values
 from envs.solve.relaxation import expected_rewards, greedy_policy, potential
@@ -78,7 +79,7 @@ def learn(problem: Problem, settings: Settings, report: Report) -> Learned:
 
 
 @single_threaded()
-def correct(problem: Problem, settings: Settings, report: Report, prior: Any) -> Learned:
+def correct(problem: Problem, settings: Settings, report: Report, prior: Floats | None) -> Learned:
     """Learn a correction of a prior's logits (M, S, A); None: a policy of its own."""
     model = agent(problem, settings, prior)
     watcher = Watcher(problem, settings, report, prior)
@@ -91,7 +92,7 @@ def correct(problem: Problem, settings: Settings, report: Report, prior: Any) ->
 
 
 def finished(
-    problem: Problem, settings: Settings, network: PolicyNetwork, prior: Any, samples: int
+    problem: Problem, settings: Settings, network: PolicyNetwork, prior: Floats | None, samples: int
 ) -> Learned:
     """The learned policy: the network, or a prior (M, S, A) and its correction as one table."""
     beside = {}
@@ -107,20 +108,19 @@ def finished(
     return Learned(table, samples, network, beside, {"step": step.size})
 
 
-def own_prior(problem: Problem, settings: Settings) -> Any:
+def own_prior(problem: Problem, settings: Settings) -> Floats | None:
     """The potential's prior, where the settings want one."""
-    if not settings.corrects:
-        return None
-    return potential_prior(problem, reward_model(problem, settings).expected, settings.temperature)
+    expected = reward_model(problem, settings).expected if settings.corrects else None
+    return None if expected is None else potential_prior(problem, expected, settings.temperature)
 
 
-def agent(problem: Problem, settings: Settings, prior: Any = None) -> CutPPO:
+def agent(problem: Problem, settings: Settings, prior: Floats | None = None) -> CutPPO:
     """The learner before its first day."""
     journey, env = problem.journey, training_env(problem, settings, prior)
     return agent_in(env, settings, journey.encoding.sizes, journey.scenario.discount, problem.seed)
 
 
-def training_env(problem: Problem, settings: Settings, prior: Any = None) -> TrainEnv:
+def training_env(problem: Problem, settings: Settings, prior: Floats | None = None) -> TrainEnv:
     """The cluster's customers, paid and scaled as these settings say."""
     days = max(round(settings.horizon / (1.0 - problem.journey.scenario.discount)), 2)
     rewards = reward_model(problem, settings)
@@ -174,18 +174,21 @@ def reward_model(problem: Problem, settings: Settings) -> RewardModel:
     return replace(model, expected=expected)
 
 
-def shaping_potential(problem: Problem, settings: Settings) -> Any:
+def shaping_potential(problem: Problem, settings: Settings) -> Floats | None:
     """(M, S) φ, or None."""
     if settings.shaping == "none":
         return None
     every = settings.shaping == "relaxed_all"
-    return potential(problem.kernel, problem.weights, problem.service_only, every)
+    out: Floats | None = potential(problem.kernel, problem.weights, problem.service_only, every)
+    return out
 
 
 class Watcher(BaseCallback):
     """Lowers the entropy bonus, and reports the exact score as it grows."""
 
-    def __init__(self, problem: Problem, settings: Settings, report: Report, prior: Any = None) -> None:
+    def __init__(
+        self, problem: Problem, settings: Settings, report: Report, prior: Floats | None = None
+    ) -> None:
         super().__init__()
         self._problem, self._settings, self._report, self._prior = problem, settings, report, prior
         self.updates, self.judging, self.began = 0, 0.0, time.perf_counter()
@@ -226,13 +229,13 @@ def served_network(problem: Problem, model: CutPPO, settings: Settings) -> Polic
     return network
 
 
-def logits_of(problem: Problem, network: PolicyNetwork) -> Any:
+def logits_of(problem: Problem, network: PolicyNetwork) -> Floats:
     """(M·S, A) logits in every state, before masks."""
     with torch.no_grad():
         return network.logits(torch.from_numpy(problem.observations)).numpy()
 
 
-def greedy_value(problem: Problem, network: PolicyNetwork, prior: Any = None) -> float:
+def greedy_value(problem: Problem, network: PolicyNetwork, prior: Floats | None = None) -> float:
     """Exact value from d0 of the greedy policy of a network, or of a prior (M, S, A) it corrects."""
     logits = logits_of(problem, network)
     base = uniform_prior(problem.legal) if prior is None else prior.reshape(logits.shape)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
 
+from envs.arrays import Floats, Ints
 from envs.errors import LogError
 from envs.scenario.schema import Assignment, Centroids
 from training.logs.mapping import Clusters
@@ -27,7 +27,7 @@ class Clustering:
     """K clusters, each customer's number among them, and how new customers are placed."""
 
     names: tuple[str, ...]
-    labels: Any  # (N,)
+    labels: Ints  # (N,)
     assignment: Assignment
     described: dict[str, dict[str, float]]  # mean attributes of each cluster
 
@@ -107,7 +107,7 @@ def _by_means(spec: Clusters, attributes: pd.DataFrame, k: int, seed: int) -> Cl
     return Clustering(tuple(names), labels, assignment, described)
 
 
-def _means(values: Any, names: list[str]) -> dict[str, float]:
+def _means(values: Floats, names: list[str]) -> dict[str, float]:
     """Mean of each attribute among those who have it."""
     known = [values[np.isfinite(values[:, j]), j] for j in range(len(names))]
     return {name: float(column.mean()) for name, column in zip(names, known, strict=True) if len(column)}

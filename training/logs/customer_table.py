@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from functools import partial
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,17 +16,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from envs.arrays import Array
 from envs.errors import ConfigError, LogError
 from envs.files.log import read_table
 from envs.timeline.columns import Columns
 from envs.timeline.replay import Starts
-from training.logs.mapping import LoadedMapping
+from training.logs.mapping import Attribute, LoadedMapping
 from training.logs.raw_log import evaluate, find_beside
 
 TRUE_WORDS = ["1", "1.0", "true", "yes", "granted", "y", "t"]
 
 
-def customer_table(loaded: LoadedMapping, log: Path) -> Any:
+def customer_table(loaded: LoadedMapping, log: Path) -> pa.Table | None:
     """The second table as text, its ids in the column `customer_id`; None where there is none."""
     spec = loaded.mapping.customers
     if spec is None:
@@ -52,7 +52,7 @@ def customer_table(loaded: LoadedMapping, log: Path) -> Any:
     return out.append_column("customer_id", ids)
 
 
-def with_silent_customers(columns: Columns, table: Any) -> Columns:
+def with_silent_customers(columns: Columns, table: pa.Table) -> Columns:
     """Customers without an event, at the end: they waited and did nothing."""
     ids = table["customer_id"].combine_chunks()
     silent = ids.filter(pc.invert(pc.is_in(ids, columns.customers)))
@@ -65,13 +65,13 @@ def with_silent_customers(columns: Columns, table: Any) -> Columns:
     return Columns(**fields)
 
 
-def _rows_of(table: Any, columns: Columns) -> Any:
+def _rows_of(table: pa.Table, columns: Columns) -> pa.Int32Array:
     """(N,) row of each customer in the table, null where there is none."""
     return pc.index_in(columns.customers, table["customer_id"].combine_chunks())
 
 
 def attributes_of(
-    loaded: LoadedMapping, table: Any, columns: Columns, first_day: int
+    loaded: LoadedMapping, table: pa.Table | None, columns: Columns, first_day: int
 ) -> tuple[pd.DataFrame, int]:
     """Attributes a customer, and how many rows were left out as known too late."""
     index = pd.Index(columns.customers.to_pylist(), name="customer_id")
@@ -90,24 +90,26 @@ def attributes_of(
     return pd.DataFrame({name: read(a) for name, a in spec.attributes.items()}, index=index), late
 
 
-def _attribute(spec: Any, table: Any, rows: Any) -> Any:
+def _attribute(spec: Attribute, table: pa.Table, rows: pa.Array) -> Array:
     text = table[f"raw:{spec.column}"].take(rows).combine_chunks().to_pandas()
     absent = text.isna() | text.isin([_plain(value) for value in spec.missing])
     if spec.equals is not None:
         return np.where(absent, np.nan, (text == _plain(spec.equals)).astype(float))
     if spec.kind == "category":
-        return text.where(~absent, None).to_numpy(dtype=object)
+        words: Array = text.where(~absent, None).to_numpy(dtype=object)
+        return words
     if spec.kind == "year":
-        years = pd.to_datetime(text.where(~absent), format=spec.format, errors="coerce").dt.year
-        return years.to_numpy(dtype=float)
+        dates = pd.to_datetime(text.where(~absent), format=spec.format, errors="coerce")
+        years: Array = dates.dt.year.to_numpy(dtype=float)
+        return years
     return np.where(absent, np.nan, pd.to_numeric(text, errors="coerce").to_numpy(dtype=float))
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def starts_of(loaded: LoadedMapping, table: Any, columns: Columns) -> Starts:
+def starts_of(loaded: LoadedMapping, table: pa.Table | None, columns: Columns) -> Starts:
     """Stage and consent before the first event, as the mapping states them."""
     mapping, scenario = loaded.mapping, loaded.scenario
     customers = len(columns.customers)

@@ -87,7 +87,7 @@ class LogReport:
         """What `fit` would refuse."""
         return tuple(f for f in self.findings if f.refused)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """JSON types."""
         return {
             "rows": self.rows,

@@ -10,12 +10,12 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from envs.arrays import Ints
 from envs.errors import ConfigError, LogError
 from envs.files.log import read_log, read_table
 from envs.scenario.assignment import assign_clusters
@@ -35,7 +35,7 @@ class LoggedCustomers:
     columns: Columns
     plan: Plan
     starts: Starts | None  # None: everybody begins as one never seen
-    clusters: Any  # (N,) number of the scenario's cluster
+    clusters: Ints  # (N,) number of the scenario's cluster
 
     def sample(self, customer_days: int, seed: int) -> LoggedCustomers:
         """As many customers, drawn at random, as have so many modelled days at most; all if they fit."""
@@ -48,7 +48,7 @@ class LoggedCustomers:
         return LoggedCustomers(_of_customers(self.columns, kept), self.plan, starts, self.clusters[kept])
 
 
-def _of_customers(columns: Columns, kept: Any) -> Columns:
+def _of_customers(columns: Columns, kept: Ints) -> Columns:
     """The events of some customers, `kept` (n,) ascending."""
     sizes = np.diff(columns.offsets)[kept]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -105,7 +105,7 @@ def _attributes(path: Path) -> pd.DataFrame:
     return frame.astype({CUSTOMER: str}).set_index(CUSTOMER)
 
 
-def _clusters(scenario: Scenario, frame: pd.DataFrame) -> Any:
+def _clusters(scenario: Scenario, frame: pd.DataFrame) -> Ints:
     """(N,) cluster numbers; the declared default without usable attributes."""
     number = {c.name: i for i, c in enumerate(scenario.clusters)}
     return np.array([number[name] for name in assign_clusters(scenario, frame)], dtype=np.int64)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
@@ -53,7 +53,7 @@ def skeleton(paths: Sequence[Path]) -> tuple[str, dict[str, str | None]]:
     return _raw_layout(tables, guessed), guessed
 
 
-def _guess(table: Any, role: str) -> str | None:
+def _guess(table: pa.Table, role: str) -> str | None:
     """The column of a role: by its name, the best hint first."""
     names: dict[str, str] = {name.lower(): name for name in table.column_names}
     for hint in HINTS[role]:
@@ -117,7 +117,7 @@ def _name(path: Path) -> str:
     return cleaned if cleaned[:1].isalpha() else f"log_{cleaned}"
 
 
-def _raw_layout(tables: list[tuple[Path, Any]], guessed: dict[str, str | None]) -> str:
+def _raw_layout(tables: list[tuple[Path, pa.Table]], guessed: dict[str, str | None]) -> str:
     path, table = tables[0]
     lines = _head(_name(path), "raw")
     for where, columns in tables:
@@ -129,14 +129,14 @@ def _raw_layout(tables: list[tuple[Path, Any]], guessed: dict[str, str | None]) 
     return "\n".join([*lines, *_tail()])
 
 
-def _described(column: Any) -> str:
+def _described(column: pa.ChunkedArray) -> str:
     distinct = pc.count_distinct(column).as_py()
     some = pc.unique(column.slice(0, 10_000)).to_pylist()[:4]
     empty = f", {column.null_count:,} empty" if column.null_count else ""
     return f"{distinct:,} different{empty}, such as {', '.join(map(repr, some))}"
 
 
-def _time_line(table: Any, column: str | None) -> str:
+def _time_line(table: pa.Table, column: str | None) -> str:
     if column is None:
         return "time: {column: TODO, format: iso, zone: UTC}  # TODO"
     sample = next((v for v in table[column].slice(0, 100).to_pylist() if v is not None), "")
@@ -150,7 +150,7 @@ def _time_line(table: Any, column: str | None) -> str:
     return f"time: {{column: {column}, format: iso, zone: UTC}}  # TODO drop zone where times carry an offset"
 
 
-def _rules(table: Any, guessed: dict[str, str | None]) -> list[str]:
+def _rules(table: pa.Table, guessed: dict[str, str | None]) -> list[str]:
     columns = {role: guessed[role] for role in ("channel", "touchpoint") if guessed[role]}
     event = guessed["event"]
     values = pc.unique(table[event]).drop_null().to_pylist() if event else []

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from envs.arrays import Floats, Ints
 from envs.errors import ConfigError, LogError
 from envs.files.log import ELIGIBLE_SEPARATOR, LOG_SCHEMA, read_table
 from envs.scenario.actions import actions_of
@@ -33,7 +34,7 @@ class Prepared:
     """A log ready to be folded."""
 
     loaded: LoadedMapping
-    log: Any  # pa.Table of LOG_SCHEMA, what the columns were made of
+    log: pa.Table  # of LOG_SCHEMA; what the columns were made of
     columns: Columns
     plan: Plan
     starts: Starts
@@ -80,7 +81,7 @@ def prepare(paths: Sequence[Path], loaded: LoadedMapping) -> Prepared:
 # --- the log --------------------------------------------------------------------------------------
 
 
-def _merged_ids(log: Any, loaded: LoadedMapping, first: Path) -> Any:
+def _merged_ids(log: pa.Table, loaded: LoadedMapping, first: Path) -> pa.Table:
     """Customer ids replaced by those of the merge table, chains followed."""
     identity = loaded.mapping.identity
     if identity is None:
@@ -112,7 +113,7 @@ def _end_of_chain(name: str, merge: dict[str, str], where: str) -> str:
     return name
 
 
-def _without_doubles(log: Any) -> tuple[Any, int]:
+def _without_doubles(log: pa.Table) -> tuple[pa.Table, int]:
     """First of the events with one (source, event_id); and how many others there were."""
     keys = log["event_id"]
     if len(pc.unique(log["source"])) > 1:
@@ -124,7 +125,7 @@ def _without_doubles(log: Any) -> tuple[Any, int]:
     return log.filter(pa.array(~doubled)), int(doubled.sum())
 
 
-def _net_refunds(log: Any, subtract: bool) -> tuple[Any, int, int]:
+def _net_refunds(log: pa.Table, subtract: bool) -> tuple[pa.Table, int, int]:
     """Purchases below 0 taken off the customer's last purchase; (log, refunds, without one)."""
     value = pc.fill_null(log["value"], 0.0).to_numpy()
     if not (value < 0).any():
@@ -151,7 +152,7 @@ def _net_refunds(log: Any, subtract: bool) -> tuple[Any, int, int]:
     return log.filter(pa.array(~refund)), count, int((mine & ~found).sum())
 
 
-def _decisions(columns: Columns, loaded: LoadedMapping, plan: Plan) -> Any:
+def _decisions(columns: Columns, loaded: LoadedMapping, plan: Plan) -> pa.Table:
     """A decision row for every customer and opportunity, from the contact that day or its absence."""
     mapping, scenario = loaded.mapping, loaded.scenario
     actions = actions_of(scenario)
@@ -211,7 +212,7 @@ def _decisions(columns: Columns, loaded: LoadedMapping, plan: Plan) -> Any:
     return pa.Table.from_arrays(arrays, schema=LOG_SCHEMA)
 
 
-def _propensities(loaded: LoadedMapping) -> Any:
+def _propensities(loaded: LoadedMapping) -> Floats:
     """(A,) stated probabilities, 0 where none is."""
     stated = loaded.mapping.decisions.propensity
     keys = [action.key for action in actions_of(loaded.scenario)]
@@ -223,7 +224,7 @@ def _propensities(loaded: LoadedMapping) -> Any:
     return np.array([stated.get(key, 0.0 if key == "wait" else stated.get("*", 0.0)) for key in keys])
 
 
-def _moments(day: Any, second: Any, zone: str) -> Any:
+def _moments(day: Ints, second: Ints, zone: str) -> pa.Array:
     """UTC times of local days and seconds."""
     wall = pa.array((day.astype(np.int64) * 86_400 + second) * 1_000_000).cast(pa.timestamp("us"))
     moments = pc.assume_timezone(wall, zone, ambiguous="earliest", nonexistent="latest")

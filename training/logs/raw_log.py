@@ -25,10 +25,10 @@ from training.logs.mapping import EventRule, LoadedMapping, Scalar, Table, Time,
 class RawLog:
     """Event rows as the files state them, before anything is added or refused."""
 
-    log: Any  # pa.Table of LOG_SCHEMA
+    log: pa.Table  # of LOG_SCHEMA
     raw_rows: int
     unmatched: int  # raw rows that no rule turned into an event
-    tables: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, pa.Table] = field(default_factory=dict)
 
 
 def read_raw(paths: Sequence[Path], loaded: LoadedMapping) -> RawLog:
@@ -63,7 +63,7 @@ def find_beside(name: str, log: Path, folder: Path) -> Path:
     raise ConfigError("no such file", got=name, expected=f"beside {log.name} or beside the mapping")
 
 
-def _lookup(spec: Table, path: Path) -> Any:
+def _lookup(spec: Table, path: Path) -> pa.Table:
     table = read_table(path)
     _require(table, spec.key, str(path))
     keys = _normal(_text(table[spec.key]), spec.key_as, str(path))
@@ -76,7 +76,9 @@ def _lookup(spec: Table, path: Path) -> Any:
     return whole
 
 
-def _events(path: Path, table: Any, loaded: LoadedMapping, lookups: dict[str, Any]) -> tuple[list[Any], int]:
+def _events(
+    path: Path, table: pa.Table, loaded: LoadedMapping, lookups: dict[str, pa.Table]
+) -> tuple[list[pa.Table], int]:
     """One table an event rule, and the number of raw rows no rule matched."""
     if table.num_rows == 0:
         raise LogError("empty log", where=str(path), expected="at least one event")
@@ -93,7 +95,7 @@ def _events(path: Path, table: Any, loaded: LoadedMapping, lookups: dict[str, An
     return parts, table.num_rows - pc.sum(matched).as_py()
 
 
-def _matches(rule: EventRule, table: Any, where: str) -> Any:
+def _matches(rule: EventRule, table: pa.Table, where: str) -> pa.Array:
     chosen = pa.repeat(pa.scalar(True), table.num_rows)
     for column, wanted in rule.when.items():
         _require(table, column, where)
@@ -107,12 +109,12 @@ def _matches(rule: EventRule, table: Any, where: str) -> Any:
 
 
 def _rule_events(
-    rule: EventRule, number: int, path: Path, rows: Any, numbers: Any, loaded: LoadedMapping,
-    lookups: dict[str, Any],
-) -> Any:  # fmt: skip
+    rule: EventRule, number: int, path: Path, rows: pa.Table, numbers: pa.Array, loaded: LoadedMapping,
+    lookups: dict[str, pa.Table],
+) -> pa.Table:  # fmt: skip
     mapping, where = loaded.mapping, str(path)
 
-    def made(value: Value | str) -> Any:
+    def made(value: Value | str) -> pa.Array:
         return evaluate(value, rows, lookups, where)
 
     columns: dict[str, Any] = {name: made(value) for name, value in rule.columns.items()}
@@ -128,7 +130,7 @@ def _rule_events(
     return as_log(pa.table(columns), where)
 
 
-def evaluate(value: Value | str, rows: Any, lookups: dict[str, Any], where: str) -> Any:
+def evaluate(value: Value | str, rows: pa.Table, lookups: dict[str, pa.Table], where: str) -> pa.Array:
     """One column of text for these rows; null where there is nothing to say."""
     if isinstance(value, str):
         value = Value(column=value)
@@ -146,7 +148,7 @@ def evaluate(value: Value | str, rows: Any, lookups: dict[str, Any], where: str)
     return _renamed(out, value) if value.values is not None else out
 
 
-def _look_up(value: Value, rows: Any, lookups: dict[str, Any], where: str) -> Any:
+def _look_up(value: Value, rows: pa.Table, lookups: dict[str, pa.Table], where: str) -> pa.Array:
     table = lookups[str(value.table)]
     _require(table, str(value.take), f"{where}: table {value.table}")
     keys = _flat(evaluate(value.key or "", rows, lookups, where))
@@ -162,7 +164,7 @@ def _look_up(value: Value, rows: Any, lookups: dict[str, Any], where: str) -> An
     return _flat(table[str(value.take)]).take(found)
 
 
-def _joined(parts: list[Any], separator: str) -> Any:
+def _joined(parts: list[pa.Array], separator: str) -> pa.Array:
     """Parts joined by the separator, empty ones left out; null where all are empty."""
     out = parts[0]
     for part in parts[1:]:
@@ -172,7 +174,7 @@ def _joined(parts: list[Any], separator: str) -> Any:
     return pc.if_else(pc.equal(out, ""), pa.scalar(None, pa.string()), out)
 
 
-def _renamed(column: Any, value: Value) -> Any:
+def _renamed(column: pa.Array, value: Value) -> pa.Array:
     names = value.values or {}
     targets = [None if v is None else _scalar(v) for v in names.values()]
     found = pc.index_in(column, pa.array(list(names), pa.string()))
@@ -180,7 +182,7 @@ def _renamed(column: Any, value: Value) -> Any:
     return pc.if_else(pc.is_valid(found), pa.array(targets, pa.string()).take(found), other)
 
 
-def _normal(column: Any, how: str, where: str) -> Any:
+def _normal(column: pa.Array | pa.ChunkedArray, how: str, where: str) -> pa.Array | pa.ChunkedArray:
     if how == "lower":
         return pc.utf8_lower(pc.utf8_trim_whitespace(column))
     if how != "integer":
@@ -192,7 +194,7 @@ def _normal(column: Any, how: str, where: str) -> Any:
         raise LogError("not a whole number", where=f"{where}, row {row + 1}", got=str(column[row])) from error
 
 
-def _times(time: Time, rows: Any, where: str) -> Any:
+def _times(time: Time, rows: pa.Table, where: str) -> pa.Array:
     _require(rows, time.column, where)
     column = rows[time.column]
     if time.format == "iso":
@@ -230,20 +232,20 @@ def _scalar(value: Scalar) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _text(column: Any) -> Any:
+def _text(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
-def _flat(column: Any) -> Any:
+def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _require(table: Any, column: str, where: str) -> None:
+def _require(table: pa.Table, column: str, where: str) -> None:
     if column not in table.column_names:
         known = ", ".join(name for name in table.column_names if name)
         raise LogError("missing column", where=where, got=known, expected=column)
 
 
-def empty_log() -> Any:
+def empty_log() -> pa.Table:
     """A log without events."""
     return LOG_SCHEMA.empty_table()

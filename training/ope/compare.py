@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from training.ope.estimate import Contributions, difference, judge
 from training.ope.fqe import fitted_q
 from training.ope.marginal import marginal_weights, marginalised_dr
@@ -43,7 +44,7 @@ class Settings:
     seed: int = 0
 
 
-def evaluate_targets(panel: Panel, targets: dict[str, Any], settings: Settings) -> list[Evaluated]:
+def evaluate_targets(panel: Panel, targets: dict[str, Floats], settings: Settings) -> list[Evaluated]:
     """All estimators of every target policy (N, T, A), on the same folds."""
     fold_of = folds(len(panel.actions), settings.fold_count, np.random.default_rng(settings.seed))
     waves = [_wave(panel, t, settings.model, fold_of) for t in range(panel.actions.shape[1])]
@@ -56,11 +57,11 @@ class _Wave:
     """The rows that had a choice at one decision, and what their reward was fitted to be."""
 
     t: int
-    rows: Any
-    q: Any  # (rows, A), the same for every target
+    rows: Ints
+    q: Floats  # (rows, A), the same for every target
 
 
-def _wave(panel: Panel, t: int, model: OutcomeModel, fold_of: Any) -> _Wave:
+def _wave(panel: Panel, t: int, model: OutcomeModel, fold_of: Ints) -> _Wave:
     rows = np.flatnonzero(panel.present[:, t] & (panel.legal[:, t].sum(axis=1) > 1))
     if not len(rows):
         return _Wave(t, rows, np.zeros((0, panel.count)))
@@ -69,7 +70,7 @@ def _wave(panel: Panel, t: int, model: OutcomeModel, fold_of: Any) -> _Wave:
 
 
 def _evaluated(
-    panel: Panel, name: str, target: Any, kept: list[_Wave], settings: Settings, fold_of: Any
+    panel: Panel, name: str, target: Floats, kept: list[_Wave], settings: Settings, fold_of: Ints
 ) -> Evaluated:
     n, waves, robust = len(panel.actions), [], []
     for wave in kept:
@@ -115,7 +116,7 @@ class Interval:
     bootstrap: int = 0  # resamples; 0: normal
     seed: int = 0
 
-    def of(self, parts: Contributions) -> dict[str, Any]:
+    def of(self, parts: Contributions) -> dict[str, object]:
         """The judged figure, or its refusal."""
         if not self.bootstrap:
             return judge(parts, level=self.level).document()
@@ -134,7 +135,7 @@ def document(policies: list[Evaluated], interval: Interval) -> dict[str, Any]:
     }
 
 
-def _figures(p: Evaluated, interval: Interval) -> dict[str, Any]:
+def _figures(p: Evaluated, interval: Interval) -> dict[str, object]:
     return {
         "by_decision": [interval.of(wave) for wave in p.waves],
         "one_decision_ipw": interval.of(p.wave_ipw),
@@ -148,13 +149,13 @@ def _figures(p: Evaluated, interval: Interval) -> dict[str, Any]:
 FITTED = "in the fitted model, no interval"
 
 
-def _paired(a: Evaluated, b: Evaluated, interval: Interval) -> dict[str, Any]:
+def _paired(a: Evaluated, b: Evaluated, interval: Interval) -> dict[str, object]:
     pairs = {
         "one_decision_ipw": (a.wave_ipw, b.wave_ipw),
         "one_decision_dr": (a.wave_dr, b.wave_dr),
         "journey_marginalised_dr": (a.journey, b.journey),
     }
-    out: dict[str, Any] = {name: interval.of(difference(x, y)) for name, (x, y) in pairs.items()}
+    out: dict[str, object] = {name: interval.of(difference(x, y)) for name, (x, y) in pairs.items()}
     out["by_decision"] = [interval.of(difference(x, y)) for x, y in zip(a.waves, b.waves, strict=True)]
     out["journey_fitted_q"] = {"mean": a.fitted - b.fitted, "label": FITTED}
     return out

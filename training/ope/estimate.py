@@ -9,12 +9,15 @@ effective sample size of 100, or with Pareto k̂ of the weights above 0.7, no in
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from envs.arrays import Floats
 from envs.errors import GateError
 from training.ope.pareto import pareto_k
 
@@ -27,8 +30,8 @@ class Contributions:
     """N customers' parts of an estimate, and the importance weights behind them."""
 
     method: str
-    values: Any  # (N,) their mean is the estimate
-    weights: tuple[Any, ...] = ()  # arrays of weights, each gated by itself (one a decision, say)
+    values: Floats  # (N,) their mean is the estimate
+    weights: tuple[Floats, ...] = ()  # arrays of weights, each gated by itself (one a decision, say)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """For `--json`."""
         return {"refused": False, **_finite(asdict(self))}
 
@@ -64,16 +67,16 @@ class Refusal:
     def __str__(self) -> str:
         return f"refused: {self.reason}"
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """For `--json`."""
         return {"refused": True, **_finite(asdict(self))}
 
 
-def _finite(fields: dict[str, Any]) -> dict[str, Any]:
+def _finite(fields: Mapping[str, object]) -> dict[str, object]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
 
 
-def effective_sample_size(weights: Any) -> float:
+def effective_sample_size(weights: npt.ArrayLike) -> float:
     """(Σw)² / Σw² (Kish, 1965); 0 without weight."""
     w = np.asarray(weights, dtype=np.float64)
     square = float(np.sum(w * w))
@@ -112,7 +115,7 @@ def judge(
 
 
 def _bootstrap(
-    values: Any, level: float, resamples: int, rng: np.random.Generator | None
+    values: Floats, level: float, resamples: int, rng: np.random.Generator | None
 ) -> tuple[float, float]:
     """Percentile interval over resampled customers (Efron, 1979); counts, so memory stays O(N)."""
     if rng is None:

@@ -11,10 +11,10 @@ robust and gives the interval.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints, Mask
 from training.ope.panel import Panel
 from training.ope.regression import Fitted, OutcomeModel
 
@@ -23,8 +23,8 @@ from training.ope.regression import Fitted, OutcomeModel
 class FittedValues:
     """Out-of-fold action values and state values of a target policy."""
 
-    q: Any  # (N, T, A)
-    v: Any  # (N, T + 1), 0 where absent and after the last decision
+    q: Floats  # (N, T, A)
+    v: Floats  # (N, T + 1), 0 where absent and after the last decision
 
     @property
     def value(self) -> float:
@@ -32,7 +32,7 @@ class FittedValues:
         return float(self.v[:, 0].mean())
 
 
-def fitted_q(panel: Panel, target: Any, model: OutcomeModel, fold_of: Any) -> FittedValues:
+def fitted_q(panel: Panel, target: Floats, model: OutcomeModel, fold_of: Ints) -> FittedValues:
     """Cross-fitted over customers: each row's values come from models that never saw it.
 
     `target` (N, T, A), `fold_of` (N,).
@@ -51,7 +51,7 @@ def fitted_q(panel: Panel, target: Any, model: OutcomeModel, fold_of: Any) -> Fi
     return FittedValues(q, v)
 
 
-def _backward(panel: Panel, target: Any, model: OutcomeModel, rows: Any) -> list[Fitted | None]:
+def _backward(panel: Panel, target: Floats, model: OutcomeModel, rows: Mask) -> list[Fitted | None]:
     """One fitted mean a decision, from the last to the first."""
     t_max = panel.actions.shape[1]
     models: list[Fitted | None] = [None] * t_max

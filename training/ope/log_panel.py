@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.compiled import compiled
 from envs.day.masks import legal_bits, unpack
 from envs.day.states import load_state
 from envs.errors import GateError
 from envs.journey.journey import Journey, compile_journey
 from envs.journey.observation import write_observation
+from envs.journey.rules import Rules
 from envs.journey.state import COLUMN
 from envs.scenario.schema import Scenario
 from envs.timeline.columns import Columns
@@ -31,11 +33,11 @@ class LoggedJourneys:
     """N customers with T decisions at most, aligned with `panel`."""
 
     panel: Panel
-    customers: Any  # (N,) ids
-    clusters: Any  # (N,) number of the scenario's cluster
-    states: Any  # (N, T, 12)
-    observations: Any  # (N, T, F) float32
-    days: Any  # (N, T) local day since 1970-01-01
+    customers: Array  # (N,) ids
+    clusters: Ints  # (N,) number of the scenario's cluster
+    states: Ints  # (N, T, 12)
+    observations: Floats  # (N, T, F) float32
+    days: Ints  # (N, T) local day since 1970-01-01
     unpriced: float  # share of rows before a customer's first decision: not evaluated
 
 
@@ -44,8 +46,8 @@ def logged_journeys(
     scenario: Scenario,
     plan: Plan,
     starts: Starts | None,
-    clusters: Any,
-    weights: Any,
+    clusters: Ints,
+    weights: Floats,
     discount: float = 1.0,
 ) -> LoggedJourneys:
     """Fold a log and cut it at its decisions. `discount` is per day, from the first decision.
@@ -99,33 +101,35 @@ def logged_journeys(
     )
 
 
-def _merged(replays: list[Replay]) -> dict[str, Any]:
+def _merged(replays: list[Replay]) -> dict[str, Array]:
     """The fields of all blocks that a panel needs."""
     fields = ("customer", "day", "primary", "assigned", "propensity", "state")
     return {f: np.concatenate([getattr(r.rows, f) for r in replays]) for f in fields}
 
 
-def _decisions(journey: Journey, rows: dict[str, Any]) -> Any:
+def _decisions(journey: Journey, rows: dict[str, Array]) -> Mask:
     """(n,) rows that decide: assigned with a propensity, on a day when somebody has a choice."""
     decided = (rows["primary"] == 1) & (rows["assigned"] >= 0)
     if not decided.any() or np.isnan(rows["propensity"][decided]).any():
         raise GateError("the log has no propensities: what a policy would have earned cannot be told from it")
     _, legal = observe(journey, rows["state"][decided])
     choice = np.unique(rows["day"][decided][legal.sum(axis=1) > 1])
-    return decided & np.isin(rows["day"], choice)
+    out: Mask = decided & np.isin(rows["day"], choice)
+    return out
 
 
-def _slots(customer: Any, decided: Any) -> Any:
+def _slots(customer: Ints, decided: Mask) -> Ints:
     """(n,) number of the customer's decision a row belongs to; -1 before the first."""
-    count = np.cumsum(decided)
+    count: Ints = np.cumsum(decided)
     first = np.concatenate([[True], customer[1:] != customer[:-1]])
     before = np.maximum.accumulate(np.where(first, count - decided, 0))
-    return count - before - 1
+    numbers: Ints = count - before - 1
+    return numbers
 
 
 def _earned(
-    rows: dict[str, Any], earned: Any, slot: Any, kept: Any, days: Any, t_max: int, discount: float
-) -> tuple[Any, Any]:
+    rows: dict[str, Array], earned: Floats, slot: Ints, kept: Ints, days: Ints, t_max: int, discount: float
+) -> tuple[Floats, Floats]:
     """Rewards (N, T) up to the next decision, and what is known before it (N, T, 2).
 
     History: the share of days that earned something, and the mean of log(1 + what they earned).
@@ -153,7 +157,7 @@ def _observe(m: Any, source: Any, states: Any, observations: Any, bits: Any) -> 
         bits[i] = legal_bits(m, state)
 
 
-def observe(journey: Journey, states: Any) -> tuple[Any, Any]:
+def observe(journey: Journey, states: Ints) -> tuple[Floats, Mask]:
     """Observations (n, F) float32 and legal actions (n, A) of states (n, 12)."""
     observations = np.zeros((len(states), len(journey.encoding.names)), dtype=np.float32)
     bits = np.zeros(len(states), dtype=np.int64)
@@ -161,7 +165,7 @@ def observe(journey: Journey, states: Any) -> tuple[Any, Any]:
     return observations, unpack(bits, len(journey.actions))
 
 
-def _cells(journey: Journey, states: Any, clusters: Any) -> Any:
+def _cells(journey: Journey, states: Ints, clusters: Ints) -> Ints:
     """(N, T) number of (cluster, state): what marginal weights are averaged over."""
     sizes = np.array([*journey.rules.sizes, int(clusters.max()) + 1], dtype=np.int64)
     sizes[COLUMN.stage] += 1  # the churned stage
@@ -174,7 +178,7 @@ def _cells(journey: Journey, states: Any, clusters: Any) -> Any:
     return cells.reshape(code.shape)
 
 
-def _features(journey: Journey, states: Any, clusters: Any, count: int, history: Any) -> Any:
+def _features(journey: Journey, states: Ints, clusters: Ints, count: int, history: Floats) -> Floats:
     """(N, T, F) for regression: cluster, state components, offer by kind and days left, history."""
     rules, shape = journey.rules, states.shape[:2]
     columns = [np.broadcast_to((clusters == k)[:, None], shape) for k in range(1, count)]
@@ -192,7 +196,7 @@ def _features(journey: Journey, states: Any, clusters: Any, count: int, history:
     return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=2)
 
 
-def days_left(rules: Any) -> Any:
+def days_left(rules: Rules) -> Ints:
     """(offer,) closes until each offer level is gone."""
     close = np.asarray(rules.offer_close)
     left, levels = np.zeros(len(close), dtype=np.int64), np.arange(len(close))

@@ -11,16 +11,15 @@ exponentially, in the number of decisions; it assumes that `cells` is a Markov s
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from envs.arrays import Floats, Ints, Mask
 from training.ope.estimate import Contributions
 from training.ope.fqe import FittedValues
 from training.ope.panel import Panel
 
 
-def marginal_weights(panel: Panel, target: Any, fold_of: Any, prior: float = 5.0) -> Any:
+def marginal_weights(panel: Panel, target: Floats, fold_of: Ints, prior: float = 5.0) -> Floats:
     """(N, T) ŵ_t(s_t), cell means of the other folds, shrunk to 1 by `prior` pseudo-rows.
 
     Calibrated a decision so that the mean weight is preserved; 0 where absent.
@@ -39,7 +38,7 @@ def marginal_weights(panel: Panel, target: Any, fold_of: Any, prior: float = 5.0
     return out
 
 
-def _by_cell(cells: Any, carried: Any, present: Any, rows: Any, prior: float) -> Any:
+def _by_cell(cells: Ints, carried: Floats, present: Mask, rows: Mask, prior: float) -> Floats:
     """(N,) mean of the carried weight in the row's cell, estimated on `rows` only."""
     fit = rows & present
     if not fit.any():
@@ -52,7 +51,7 @@ def _by_cell(cells: Any, carried: Any, present: Any, rows: Any, prior: float) ->
     return np.where(present, weight * (mean / level if level > 0.0 else 0.0), 0.0)
 
 
-def marginalised_dr(panel: Panel, target: Any, fitted: FittedValues, weights: Any) -> Contributions:
+def marginalised_dr(panel: Panel, target: Floats, fitted: FittedValues, weights: Floats) -> Contributions:
     """Doubly robust contributions from fitted values and marginal weights (both out of fold)."""
     omega = weights * panel.ratios(target)
     t_max = omega.shape[1]
@@ -66,7 +65,7 @@ def marginalised_dr(panel: Panel, target: Any, fitted: FittedValues, weights: An
     return Contributions("marginalised dr", values, columns)
 
 
-def marginalised_is(panel: Panel, target: Any, weights: Any) -> Contributions:
+def marginalised_is(panel: Panel, target: Floats, weights: Floats) -> Contributions:
     """The same weights without a value model: Σ_t γ^t w_t ρ_t r_t. Xie, Ma, Wang (2019)."""
     omega = weights * panel.ratios(target)
     factors = panel.discount ** np.arange(omega.shape[1])

@@ -7,9 +7,10 @@ The common input of all sequential estimators. Leaves out how a log becomes a pa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from envs.arrays import Floats, Ints, Mask
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,13 @@ class Panel:
     `rewards[:, t]` is everything earned from decision t up to the next one.
     """
 
-    features: Any  # (N, T, F) known before the decision
-    cells: Any  # (N, T) number of the discrete state, for marginalised weights
-    actions: Any  # (N, T) as assigned
-    propensity: Any  # (N, T) of that action under the logging policy
-    rewards: Any  # (N, T)
-    legal: Any  # (N, T, A)
-    present: Any  # (N, T)
+    features: Floats  # (N, T, F) known before the decision
+    cells: Ints  # (N, T) number of the discrete state, for marginalised weights
+    actions: Ints  # (N, T) as assigned
+    propensity: Floats  # (N, T) of that action under the logging policy
+    rewards: Floats  # (N, T)
+    legal: Mask  # (N, T, A)
+    present: Mask  # (N, T)
     discount: float = 1.0  # a decision
 
     def __post_init__(self) -> None:
@@ -41,12 +42,13 @@ class Panel:
         """A, the number of actions."""
         return int(self.legal.shape[2])
 
-    def returns(self) -> Any:
+    def returns(self) -> Floats:
         """(N,) discounted sum of rewards: the logged policy's value, customer by customer."""
         factors = self.discount ** np.arange(self.rewards.shape[1])
-        return np.sum(np.where(self.present, self.rewards, 0.0) * factors, axis=1)
+        out: Floats = np.sum(np.where(self.present, self.rewards, 0.0) * factors, axis=1)
+        return out
 
-    def ratios(self, target: Any) -> Any:
+    def ratios(self, target: Floats) -> Floats:
         """(N, T) ρ = π(a|s) / μ(a|s); 0 where absent."""
         chosen = np.take_along_axis(target, self.actions[:, :, None], axis=2)[:, :, 0]
         return np.where(self.present, chosen / np.where(self.present, self.propensity, 1.0), 0.0)

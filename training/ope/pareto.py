@@ -9,16 +9,18 @@ standard error cannot be trusted at any sample size that one will have.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from envs.arrays import Floats
 
 MINIMUM_TAIL = 5
 ATOM = 0.1  # of the tail sharing the largest weight: the weights are bounded, and the bound was seen
 _PRIOR_COUNT, _PRIOR_SHAPE = 10.0, 0.5  # the weak prior of Vehtari et al., appendix G
 
 
-def pareto_k(weights: Any) -> float:
+def pareto_k(weights: npt.ArrayLike) -> float:
     """Tail index of positive weights (n,); 0 where the largest one is common, inf where too few.
 
     Zeros are rows outside the target's support: they are no part of the tail. Discrete weights
@@ -37,7 +39,7 @@ def pareto_k(weights: Any) -> float:
     return generalised_pareto_shape(exceedances)
 
 
-def generalised_pareto_shape(exceedances: Any) -> float:
+def generalised_pareto_shape(exceedances: Floats) -> float:
     """Shape k of the generalised Pareto distribution fitted to positive values (n,)."""
     x = np.sort(np.asarray(exceedances, dtype=np.float64))
     n = len(x)

@@ -6,15 +6,14 @@ offer of ten in six waves is followed by nobody. The gate says so; use `marginal
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from envs.arrays import Floats
 from training.ope.estimate import Contributions
 from training.ope.panel import Panel
 
 
-def pdis(panel: Panel, target: Any) -> Contributions:
+def pdis(panel: Panel, target: Floats) -> Contributions:
     """Per-decision importance sampling: Σ_t γ^t (Π_{k≤t} ρ_k) r_t. Unbiased.
 
     Precup, Sutton, Singh (2000). Needs overlap along the whole journey; `target` is (N, T, A).
@@ -27,7 +26,7 @@ def pdis(panel: Panel, target: Any) -> Contributions:
     return Contributions("pdis", values, columns)
 
 
-def weighted_pdis(panel: Panel, target: Any) -> Contributions:
+def weighted_pdis(panel: Panel, target: Floats) -> Contributions:
     """Per-decision weights normalised a decision: Σ_t γ^t Σ_i w_it r_it / Σ_i w_it. Consistent.
 
     Thomas (2015), "CWPDIS". Contributions are linearised as in `single.snips`.

@@ -6,15 +6,17 @@ Leaves out anything the estimator itself does (targets, folds in time, weights).
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+
+from envs.arrays import Floats, Ints
 
 
 class Fitted(Protocol):
     """A fitted mean."""
 
-    def predict(self, features: Any) -> Any:
+    def predict(self, features: Floats) -> Floats:
         """(n, A) means of every action at (n, F) features."""
         ...
 
@@ -22,19 +24,19 @@ class Fitted(Protocol):
 class OutcomeModel(Protocol):
     """A way to fit a mean by features and action."""
 
-    def fit(self, features: Any, actions: Any, targets: Any, count: int) -> Fitted:
+    def fit(self, features: Floats, actions: Ints, targets: Floats, count: int) -> Fitted:
         """From n rows and `count` actions A."""
         ...
 
 
-def folds(customers: int, count: int, rng: np.random.Generator) -> Any:
+def folds(customers: int, count: int, rng: np.random.Generator) -> Ints:
     """(N,) fold of each customer, sizes within one of each other."""
     return rng.permutation(np.arange(customers) % count)
 
 
 def cross_fit(
-    model: OutcomeModel, features: Any, actions: Any, targets: Any, count: int, fold_of: Any
-) -> Any:
+    model: OutcomeModel, features: Floats, actions: Ints, targets: Floats, count: int, fold_of: Ints
+) -> Floats:
     """(N, A) predictions, each row by a model that never saw its fold."""
     out = np.empty((len(targets), count))
     for fold in np.unique(fold_of):
@@ -52,7 +54,7 @@ class TableModel:
     def __init__(self, cells: int, prior: float = 1.0) -> None:
         self.cells, self.prior = cells, prior
 
-    def fit(self, features: Any, actions: Any, targets: Any, count: int) -> Fitted:
+    def fit(self, features: Floats, actions: Ints, targets: Floats, count: int) -> Fitted:
         """Cell means (cells, A)."""
         cell = np.asarray(features)[:, 0].astype(np.int64)
         index = cell * count + actions
@@ -67,10 +69,10 @@ class TableModel:
 
 
 class _Table:
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Floats) -> None:
         self.table = table
 
-    def predict(self, features: Any) -> Any:
+    def predict(self, features: Floats) -> Floats:
         return self.table[np.asarray(features)[:, 0].astype(np.int64)]
 
 
@@ -86,7 +88,7 @@ class RidgeModel:
     ) -> None:
         self.interactions, self.penalties = interactions, penalties
 
-    def fit(self, features: Any, actions: Any, targets: Any, count: int) -> Fitted:
+    def fit(self, features: Floats, actions: Ints, targets: Floats, count: int) -> Fitted:
         """Ridge over [z, 1(a), 1(a)·z]."""
         x = np.asarray(features, dtype=np.float64)
         mean, scale = x.mean(axis=0), x.std(axis=0)
@@ -96,7 +98,7 @@ class RidgeModel:
         return _Ridge(coefficients, intercept, mean, scale, count, self.interactions)
 
 
-def _design(z: Any, actions: Any, count: int, interactions: bool) -> Any:
+def _design(z: Floats, actions: Ints, count: int, interactions: bool) -> Floats:
     chosen = np.eye(count)[actions]
     # an intercept shrinks less than a slope: its column is worth several features
     blocks = [z, 3.0 * chosen]
@@ -105,7 +107,7 @@ def _design(z: Any, actions: Any, count: int, interactions: bool) -> Any:
     return np.concatenate(blocks, axis=1)
 
 
-def _ridge(design: Any, targets: Any, penalties: tuple[float, ...]) -> tuple[Any, float]:
+def _ridge(design: Floats, targets: Floats, penalties: tuple[float, ...]) -> tuple[Floats, float]:
     """Coefficients (p,) and intercept at the penalty with the least leave-one-out error.
 
     One eigendecomposition of the p × p moments serves every penalty: the hat matrix's diagonal
@@ -129,14 +131,20 @@ def _ridge(design: Any, targets: Any, penalties: tuple[float, ...]) -> tuple[Any
 
 class _Ridge:
     def __init__(
-        self, coefficients: Any, intercept: float, mean: Any, scale: Any, count: int, interactions: bool
+        self,
+        coefficients: Floats,
+        intercept: float,
+        mean: Floats,
+        scale: Floats,
+        count: int,
+        interactions: bool,
     ) -> None:
         f = len(mean)
         self.shared, self.offset = coefficients[:f], 3.0 * coefficients[f : f + count]
         slopes = coefficients[f + count :].reshape(count, f) if interactions else np.zeros((count, f))
         self.slopes, self.intercept, self.mean, self.scale = slopes, intercept, mean, scale
 
-    def predict(self, features: Any) -> Any:
+    def predict(self, features: Floats) -> Floats:
         z = (np.asarray(features, dtype=np.float64) - self.mean) / self.scale
         return self.intercept + (z @ self.shared)[:, None] + self.offset + z @ self.slopes.T
 
@@ -152,7 +160,7 @@ class BoostingModel:
     ) -> None:
         self.loss, self.iterations, self.leaves, self.seed = loss, iterations, leaves, seed
 
-    def fit(self, features: Any, actions: Any, targets: Any, count: int) -> Fitted:
+    def fit(self, features: Floats, actions: Ints, targets: Floats, count: int) -> Fitted:
         """Trees of few leaves and many rows a leaf: rewards have heavy tails."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -171,11 +179,15 @@ class BoostingModel:
         return _Trees(trees, count)
 
 
+class _Predicts(Protocol):
+    def predict(self, features: Floats) -> Floats: ...
+
+
 class _Trees:
-    def __init__(self, trees: Any, count: int) -> None:
+    def __init__(self, trees: _Predicts, count: int) -> None:
         self.trees, self.count = trees, count
 
-    def predict(self, features: Any) -> Any:
+    def predict(self, features: Floats) -> Floats:
         x = np.asarray(features, dtype=np.float64)
         columns = [self.trees.predict(np.column_stack([x, np.full(len(x), a)])) for a in range(self.count)]
         return np.column_stack(columns)

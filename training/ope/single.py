@@ -6,20 +6,21 @@ used; wherever the target would act, μ > 0 (overlap); rows of different custome
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from training.ope.estimate import Contributions
 
 
-def importance_weights(target: Any, actions: Any, propensity: Any) -> Any:
+def importance_weights(target: Floats, actions: Ints, propensity: Floats) -> Floats:
     """ρ = π(a|x) / μ(a|x), (N,); target probabilities are (N, A)."""
     chosen = np.take_along_axis(np.asarray(target), np.asarray(actions)[:, None], axis=1)[:, 0]
     return chosen / np.asarray(propensity, dtype=np.float64)
 
 
-def ipw(target: Any, actions: Any, propensity: Any, rewards: Any) -> Contributions:
+def ipw(target: Floats, actions: Ints, propensity: Floats, rewards: Floats) -> Contributions:
     """Inverse propensity weighting: mean of ρ·r. Unbiased.
 
     Horvitz and Thompson (1952); Precup, Sutton, Singh (2000).
@@ -28,7 +29,7 @@ def ipw(target: Any, actions: Any, propensity: Any, rewards: Any) -> Contributio
     return Contributions("ipw", rho * rewards, (rho,))
 
 
-def snips(target: Any, actions: Any, propensity: Any, rewards: Any) -> Contributions:
+def snips(target: Floats, actions: Ints, propensity: Floats, rewards: Floats) -> Contributions:
     """Self-normalised IPW: Σρr / Σρ. Bias of order 1/N, far less variance.
 
     Swaminathan and Joachims (2015). Contributions are linearised (delta method): V + ρ(r − V) / mean ρ.
@@ -40,7 +41,9 @@ def snips(target: Any, actions: Any, propensity: Any, rewards: Any) -> Contribut
     return Contributions("snips", value + spread, (rho,))
 
 
-def doubly_robust(target: Any, actions: Any, propensity: Any, rewards: Any, q: Any) -> Contributions:
+def doubly_robust(
+    target: Floats, actions: Ints, propensity: Floats, rewards: Floats, q: Floats
+) -> Contributions:
     """Doubly robust: mean of Σ_a π(a|x) q̂(x,a) + ρ (r − q̂(x,a)), q̂ (N, A) fitted elsewhere.
 
     Dudík, Langford, Li (2011). Unbiased with right propensities whatever q̂ is, if a row's q̂
@@ -53,7 +56,7 @@ def doubly_robust(target: Any, actions: Any, propensity: Any, rewards: Any, q: A
     return Contributions("dr", values, (rho,))
 
 
-def pooled(parts: list[Contributions], customer_of: list[Any], customers: int) -> Contributions:
+def pooled(parts: list[Contributions], customer_of: Sequence[Ints], customers: int) -> Contributions:
     """Several waves as one mean over waves: contributions are added up a customer, then scaled.
 
     `customer_of[w]` numbers the rows of wave w. A customer absent from a wave contributes the

@@ -6,10 +6,9 @@ and the logged policy itself.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from envs.arrays import Floats
 from envs.errors import ConfigError
 from envs.policy.policy import Bundle, serving_probabilities
 from envs.scenario.actions import actions_of
@@ -17,7 +16,7 @@ from envs.scenario.schema import Scenario
 from training.ope.log_panel import LoggedJourneys
 
 
-def bundle_policy(bundle: Bundle, journeys: LoggedJourneys, served: bool = False) -> Any:
+def bundle_policy(bundle: Bundle, journeys: LoggedJourneys, served: bool = False) -> Floats:
     """Greedy probabilities of the exported files, or those of the sampler really served."""
     panel = journeys.panel
     out = np.zeros(panel.legal.shape)
@@ -38,14 +37,14 @@ def bundle_policy(bundle: Bundle, journeys: LoggedJourneys, served: bool = False
     return out
 
 
-def nothing(journeys: LoggedJourneys) -> Any:
+def nothing(journeys: LoggedJourneys) -> Floats:
     """Always wait."""
     out = np.zeros(journeys.panel.legal.shape)
     out[:, :, 0] = 1.0
     return out
 
 
-def always(journeys: LoggedJourneys, scenario: Scenario, key: str) -> Any:
+def always(journeys: LoggedJourneys, scenario: Scenario, key: str) -> Floats:
     """One action (`touchpoint:channel`) wherever it is legal, else wait."""
     keys = [a.key for a in actions_of(scenario)]
     if key not in keys:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from envs.arrays import Floats, Mask
 from envs.scenario.schema import Strict
 from training.learner import Point
 from training.network import PolicyNetwork
@@ -36,8 +37,8 @@ class Imitation(Strict):
 
 
 def imitate(
-    network: PolicyNetwork, observations: Any, legal: Any, good: Any, visited: Any, settings: Imitation,
-    seed: int, tell: Callable[[Point], None] = lambda point: None,
+    network: PolicyNetwork, observations: Floats, legal: Mask, good: Mask, visited: Floats,
+    settings: Imitation, seed: int, tell: Callable[[Point], None] = lambda point: None,
 ) -> None:  # fmt: skip
     """Raise the probability of the `good` actions (N, A) in place; states (N, F), visited (N,)."""
     random, states = np.random.default_rng(seed), len(observations)

@@ -11,19 +11,21 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
+from envs.arrays import Floats
 from training.network import OneHot
 
 
 class OneHotFeatures(BaseFeaturesExtractor):
     """The network's fixed first layer."""
 
-    def __init__(self, observation_space: Any, sizes: tuple[int, ...]) -> None:
+    def __init__(self, observation_space: spaces.Space[Floats], sizes: tuple[int, ...]) -> None:
         layer = OneHot(sizes)
         super().__init__(observation_space, layer.width)
         self.layer = layer
@@ -38,7 +40,7 @@ class PriorPolicy(MaskableActorCriticPolicy):
     """The library's policy as a correction of a prior; `action_masks` are its logits (N, A)."""
 
     def forward(
-        self, obs: Tensor, deterministic: bool = False, action_masks: Any = None
+        self, obs: Tensor, deterministic: bool = False, action_masks: Floats | Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Actions (N,), values (N, 1) and log-probabilities (N,)."""
         features = self._features(obs)
@@ -51,7 +53,7 @@ class PriorPolicy(MaskableActorCriticPolicy):
         return actions, values, logs.gather(1, actions[:, None]).squeeze(1)
 
     def evaluate_actions(
-        self, obs: Tensor, actions: Tensor, action_masks: Any = None
+        self, obs: Tensor, actions: Tensor, action_masks: Floats | Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Values (N, 1), log-probabilities (N,) of `actions`, and −KL(π ‖ prior) (N,).
 
@@ -105,7 +107,7 @@ class CutPPO(MaskablePPO):
         callback.on_rollout_end()
         return True
 
-    def _bootstrap(self, rewards: Any, infos: list[dict[str, Any]]) -> None:
+    def _bootstrap(self, rewards: Floats, infos: list[dict[str, Any]]) -> None:
         """Add γV(x') in place where an episode was cut, not ended."""
         cut = [i for i, info in enumerate(infos) if info]
         if cut:

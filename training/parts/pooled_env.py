@@ -8,15 +8,16 @@ K clusters, N customers in all, F features of a cluster's observation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
-from torch import nn
+from torch import Tensor, nn
 
+from envs.arrays import Floats, Ints, Mask
 from envs.errors import ConfigError
 from training.learner import Problem
 from training.parts.train_env import TrainEnv
@@ -36,28 +37,28 @@ class PooledEnv(VecEnv):
         box = spaces.Box(0.0, high, dtype=np.float32)
         super().__init__(int(self._ends[-1]), box, members[0].action_space)
 
-    def _numbered(self, observations: Sequence[Any]) -> Any:
+    def _numbered(self, observations: Sequence[Floats]) -> Floats:
         """(N, F + 1) observations with the cluster's number at the end."""
         return np.column_stack([np.concatenate(observations), self.cluster])
 
-    def reset(self) -> Any:
+    def reset(self) -> Floats:
         """(N, F + 1)."""
         return self._numbered([member.reset() for member in self.members])
 
-    def action_masks(self) -> Any:
+    def action_masks(self) -> Mask:
         """(N, A) legal actions."""
         return np.concatenate([member.action_masks() for member in self.members])
 
-    def prior_logits(self) -> Any:
+    def prior_logits(self) -> Floats:
         """(N, A) logits of every cluster's own prior."""
         return np.concatenate([member.prior_logits() for member in self.members])
 
-    def step_async(self, actions: Any) -> None:
+    def step_async(self, actions: Ints) -> None:
         """Hand every cluster its own."""
         for member, own in zip(self.members, np.split(actions, self._ends[:-1]), strict=True):
             member.step_async(own)
 
-    def step_wait(self) -> tuple[Any, Any, Any, list[dict[str, Any]]]:
+    def step_wait(self) -> tuple[Floats, Floats, Mask, list[dict[str, Any]]]:
         """One day of every customer."""
         observations, rewards, dones, infos = zip(*(m.step_wait() for m in self.members), strict=True)
         flat: list[dict[str, Any]] = [info for own in infos for info in own]
@@ -69,19 +70,19 @@ class PooledEnv(VecEnv):
     def close(self) -> None:
         """Nothing is held."""
 
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+    def env_method(self, method_name: str, *args: object, indices: object = None, **kwargs: object) -> Any:
         """For `action_masks`, as a cluster's environment answers it."""
         return getattr(self, method_name)(*args, **kwargs)
 
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+    def get_attr(self, attr_name: str, indices: object = None) -> list[object]:
         """The same attribute for every customer."""
         return [getattr(self, attr_name)] * self.num_envs
 
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+    def set_attr(self, attr_name: str, value: object, indices: object = None) -> None:
         """Set an attribute once for all."""
         setattr(self, attr_name, value)
 
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: object, indices: object = None) -> list[bool]:
         """Native: nothing is wrapped."""
         return [False] * self.num_envs
 
@@ -99,7 +100,7 @@ def pooled_sizes(problems: Sequence[Problem]) -> list[int]:
     return [*encodings[0].sizes, len(problems)]
 
 
-def fold_cluster(trunk: nn.Sequential, sizes: Sequence[int], cluster: int) -> list[dict[str, Any]]:
+def fold_cluster(trunk: nn.Sequential, sizes: Sequence[int], cluster: int) -> list[dict[str, Tensor]]:
     """State dicts of the trunk's layers with the cluster's row of the first folded into its bias.
 
     `sizes` are the pooled ones: one-hot entries first, the cluster's the last of them, then beliefs.
@@ -113,7 +114,7 @@ def fold_cluster(trunk: nn.Sequential, sizes: Sequence[int], cluster: int) -> li
     return [folded, *({k: v.clone() for k, v in layer.state_dict().items()} for layer in others)]
 
 
-def load_layers(trunk: Sequence[nn.Module] | nn.Sequential, layers: Sequence[dict[str, Any]]) -> None:
+def load_layers(trunk: Sequence[nn.Module] | nn.Sequential, layers: Sequence[Mapping[str, Tensor]]) -> None:
     """Put state dicts into a trunk's layers."""
     with torch.no_grad():
         for own, theirs in zip(trunk, layers, strict=True):

@@ -9,19 +9,33 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from sb3_contrib import MaskablePPO
+
+from envs.arrays import Array
+from training.parts.train_env import TrainEnv
+
+
+class Watcher(Protocol):
+    """A callback that counts updates and knows since when it runs."""
+
+    updates: int
+    judging: float  # seconds
+    began: float  # by `time.perf_counter`
+
 
 _COUNTERS = ("num_timesteps", "_n_updates", "_current_progress_remaining")
 _LAST = ("_last_obs", "_last_episode_starts")
 _CLOCKS = ("tick", "scale", "_next_customer", "_clock")
 
 
-def state_of(model: Any, watcher: Any) -> dict[str, Any]:
+def state_of(model: MaskablePPO, watcher: Watcher) -> dict[str, object]:
     """The state of a model, its environment and its watcher."""
-    env = model.env
+    env = _env_of(model)
     elapsed = time.perf_counter() - watcher.began
     return {
         "policy": model.policy.state_dict(),
@@ -35,9 +49,9 @@ def state_of(model: Any, watcher: Any) -> dict[str, Any]:
     }
 
 
-def restore(model: Any, watcher: Any, state: dict[str, Any]) -> None:
+def restore(model: MaskablePPO, watcher: Watcher, state: Mapping[str, Any]) -> None:
     """Put a freshly built model where `state` was taken."""
-    env = model.env
+    env = _env_of(model)
     model.policy.load_state_dict(state["policy"])
     model.policy.optimizer.load_state_dict(state["optimizer"])
     restore_env(env, state)
@@ -51,13 +65,13 @@ def restore(model: Any, watcher: Any, state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
 
 
-def env_state(env: Any) -> dict[str, Any]:
+def env_state(env: TrainEnv) -> dict[str, object]:
     """Customers and clocks of a `TrainEnv`."""
     customers = {name: values.copy() for name, values in _customers(env).items()}
     return {"customers": customers, "env": {name: getattr(env, name) for name in _CLOCKS}}
 
 
-def restore_env(env: Any, state: dict[str, Any]) -> None:
+def restore_env(env: TrainEnv, state: Mapping[str, Any]) -> None:
     """Put a freshly built environment where `env_state` was taken."""
     for name, values in _customers(env).items():
         values[...] = state["customers"][name]
@@ -65,7 +79,13 @@ def restore_env(env: Any, state: dict[str, Any]) -> None:
         setattr(env, name, state["env"][name])
 
 
-def _customers(env: Any) -> dict[str, Any]:
+def _env_of(model: MaskablePPO) -> TrainEnv:
+    if not isinstance(model.env, TrainEnv):
+        raise TypeError(f"only customers of one cluster can be gone on from, got {type(model.env).__name__}")
+    return model.env
+
+
+def _customers(env: TrainEnv) -> dict[str, Array]:
     """The arrays that describe the simulated customers before the coming decision."""
     simulator = vars(env.simulator)
     return {k: v for k, v in simulator.items() if isinstance(v, np.ndarray) and not k.startswith("_")}

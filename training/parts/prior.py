@@ -9,22 +9,22 @@ difference is learned. M consent patterns, S kernel states, A actions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints, Mask
 from training.learner import Problem
 
 ILLEGAL = -1e8  # a logit: its probability is exactly 0 in float32
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def uniform_prior(legal: Any) -> Any:
+def uniform_prior(legal: Mask) -> Floats:
     """Logits of the uniform policy: 0 where `legal`, else `ILLEGAL`; float32."""
     return np.where(legal, np.float32(0.0), np.float32(ILLEGAL))
 
 
-def potential_prior(problem: Problem, expected: Any, temperature: float) -> Any:
+def potential_prior(problem: Problem, expected: Floats, temperature: float) -> Floats:
     """(M, S, A) float32 logits of a softmax over E[r + γφ(x') − φ(x) | x, a].
 
     `temperature` is in units of how far the best legal action lies above the mean one, over all
@@ -44,11 +44,11 @@ class Step:
     """How far to go from the prior to what was learned."""
 
     size: float  # 0: the prior's own greedy policy; 1: all of what was learned
-    actions: Any  # (M, S) int8
+    actions: Ints  # (M, S) int8
     value: float  # exact, from d0
 
 
-def line_search(problem: Problem, prior: Any, learned: Any) -> Step:
+def line_search(problem: Problem, prior: Floats, learned: Floats) -> Step:
     """The best of a few steps along `learned` (M, S, A), a correction of the prior's logits.
 
     What was learned is signal and noise. Where the prior is nearly optimal a shorter step is

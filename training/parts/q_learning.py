@@ -6,6 +6,7 @@ in, so it is bootstrapped; only churn has a discount of 0. Draws are uniform.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.arrays import Array
 from envs.day.masks import unpack
 
 
@@ -47,7 +49,7 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return min(self.added, self.capacity)
 
-    def add(self, **columns: Any) -> None:
+    def add(self, **columns: Array) -> None:
         """Add a day of N customers; the oldest transitions make room."""
         count = len(columns["a_tm1"])
         places = (self.added + np.arange(count)) % self.capacity
@@ -68,28 +70,28 @@ class ReplayBuffer:
             legal_t=torch.from_numpy(unpack(some["legal_t"], self.actions)),
         )
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What a checkpoint holds: the rows that are filled."""
         rows = {name: column[: len(self)].copy() for name, column in self.rows.items()}
         return {"added": self.added, "rows": rows}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
         self.added = int(state["added"])
         for name, column in state["rows"].items():
             self.rows[name][: len(self)] = column
 
 
-def generator_state(random: np.random.Generator) -> dict[str, Any]:
+def generator_state(random: np.random.Generator) -> dict[str, object]:
     """A generator's state, its 128-bit numbers as text: a checkpoint's integers are 64 bits wide."""
     state = dict(random.bit_generator.state)
     return state | {"state": {name: str(number) for name, number in state["state"].items()}}
 
 
-def set_generator(random: np.random.Generator, state: dict[str, Any]) -> None:
+def set_generator(random: np.random.Generator, state: Mapping[str, Any]) -> None:
     """Put a generator where `generator_state` was taken."""
     numbers = {name: int(number) for name, number in state["state"].items()}
-    random.bit_generator.state = state | {"state": numbers}
+    random.bit_generator.state = dict(state) | {"state": numbers}
 
 
 def masked_argmax(q: Tensor, legal: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.journey.state import COLUMN
 from envs.personas.models import Hidden
 from training.parts.prior import ILLEGAL
@@ -28,14 +29,15 @@ Plan = Literal["mean", "qmdp"]
 class Baseline:
     """What is known before learning, linear in the belief."""
 
-    values: Any  # (P, M, S) U_p
-    gains: Any  # (P, M, S, A) Q_p − U_p; 0 where illegal
-    logits: Any  # (P, M, S, A) float32, `ILLEGAL` where illegal; weighed by the belief they are a prior
+    values: Floats  # (P, M, S) U_p
+    gains: Floats  # (P, M, S, A) Q_p − U_p; 0 where illegal
+    logits: Floats  # (P, M, S, A) float32, `ILLEGAL` where illegal; weighed by the belief they are a prior
 
-    def prior(self, belief: Any, block: Any, state: Any) -> Any:
+    def prior(self, belief: Floats, block: Ints, state: Ints) -> Floats:
         """(N, A) float32 logits at beliefs (N, P)."""
         here = self.logits[:, block, state]
-        return np.einsum("np,pna->na", belief.astype(np.float32), here)
+        out: Floats = np.einsum("np,pna->na", belief.astype(np.float32), here)
+        return out
 
 
 def baseline(hidden: Hidden, plan: Plan, temperature: float) -> Baseline:
@@ -63,13 +65,13 @@ class BeliefEnv(TrainEnv):
         self._base = base
         self._believed = self.simulator.beliefs.copy()
 
-    def prior_logits(self) -> Any:
+    def prior_logits(self) -> Floats:
         """(N, A) float32 logits of the baseline at today's beliefs."""
         states = self.simulator.states
         block, here = self._block[states[:, COLUMN.consent]], states @ self._strides
         return self._base.prior(self.simulator.beliefs, block, here)
 
-    def step_async(self, actions: Any) -> None:
+    def step_async(self, actions: Ints) -> None:
         """Keep the actions, and what is believed when they are chosen."""
         super().step_async(actions)
         self._believed = self.simulator.beliefs.copy()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from envs.arrays import Floats, Ints
 from envs.journey.state import COLUMN
 from envs.personas.models import Hidden
 from envs.policy.bundle import Parity
@@ -84,20 +85,20 @@ def to_file(hidden: Hidden, policy: Corrected) -> bytes:
     return graph_to_onnx(BeliefGraph(hidden, policy), len(hidden.journey.encoding.names))
 
 
-def action_values(base: Baseline) -> Any:
+def action_values(base: Baseline) -> Floats:
     """(P, M, S, A) Q_p of the baseline's plan; an illegal action is worse than any legal one."""
     legal = base.logits > ILLEGAL / 2
     return base.values[..., None] + np.where(legal, base.gains, base.gains.min() - 1.0)
 
 
-def by_row(table: Any) -> Any:
+def by_row(table: Floats) -> Floats:
     """(P, M, S, A) as float32 rows (M·S, P·A)."""
     personas, blocks, states, actions = table.shape
     rows = np.moveaxis(table, 0, 2).reshape(blocks * states, personas * actions)
     return np.ascontiguousarray(rows, dtype=np.float32)
 
 
-def random_rows(hidden: Hidden, rows: int, seed: int) -> tuple[Any, Any, Any, Any]:
+def random_rows(hidden: Hidden, rows: int, seed: int) -> tuple[Ints, Ints, Floats, Floats]:
     """`rows` states at random beliefs: consent blocks, kernel states, beliefs (N, P), observations."""
     random, kernel = np.random.default_rng(seed), hidden.kernels[0]
     block = random.integers(0, len(kernel.consents), rows)

@@ -9,10 +9,10 @@ policy was learned is not its business; record 005 and every training run use it
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats, Ints
 from envs.personas.models import Hidden
 from envs.personas.rollouts import (
     Decide,
@@ -59,25 +59,25 @@ class HiddenJudge:
         return {name: self.hidden.from_start(value) for name, value in values.items()}
 
     @cached_property
-    def planners(self) -> dict[str, Any]:
+    def planners(self) -> dict[str, Floats]:
         """(N,) value samples of the planners that do not learn."""
         hidden = self.hidden
         decide = {"qmdp": qmdp(hidden), "mean": table(hidden.mean_policy), "ahead": mean_ahead(hidden)}
         return rollout_values(hidden, decide, self.customers, self.seed)
 
-    def samples(self, decide: Decide) -> Any:
+    def samples(self, decide: Decide) -> Floats:
         """(N,) value samples of a policy, paired with every other's."""
         return rollout_values(self.hidden, {"policy": decide}, self.customers, self.seed)["policy"]
 
-    def value(self, samples: Any) -> Interval:
+    def value(self, samples: Floats) -> Interval:
         """By the difference to the mean model's plan, whose own value is exact."""
         return shifted(interval(samples - self.planners["mean"]), self.exact["mean_model"])
 
-    def over(self, samples: Any) -> dict[str, Interval]:
+    def over(self, samples: Floats) -> dict[str, Interval]:
         """What is gained over each planner, customer by customer."""
         return {name: interval(samples - self.planners[name]) for name in PLANNERS}
 
-    def share(self, samples: Any, upper: float) -> Interval:
+    def share(self, samples: Floats, upper: float) -> Interval:
         """Of the gap from QMDP to an upper bound; a ratio's interval, by its slope."""
         gained = samples - self.planners["qmdp"]
         gap = upper - (self.exact["mean_model"] + self.planners["qmdp"] - self.planners["mean"])
@@ -99,12 +99,13 @@ def as_served(policy: Policy, exploration: float, max_regret: float, seed: int) 
     """A file's sampler with its exploration; draws of its own."""
     random = np.random.default_rng(seed)
 
-    def decide(seen: Seen) -> Any:
+    def decide(seen: Seen) -> Ints:
         chances = serving_probabilities(
             *policy.evaluate(seen.observation, seen.legal), seen.legal, exploration, max_regret
         )
         cumulative = chances.cumsum(axis=1)
         drawn = random.random((len(chances), 1)) * cumulative[:, -1:]
-        return (cumulative <= drawn).sum(axis=1)
+        out: Ints = (cumulative <= drawn).sum(axis=1)
+        return out
 
     return decide

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
+from envs.arrays import Ints
 from envs.personas.models import Hidden
 from envs.personas.rollouts import Seen, rollout_values
 from training.learner import Point, Report
@@ -45,14 +46,15 @@ class Corrected:
     step: float = 1.0
     samples: int = 0  # customer-days simulated
 
-    def __call__(self, seen: Seen) -> Any:
+    def __call__(self, seen: Seen) -> Ints:
         """(N,) greedy legal actions."""
         logits = self.base.prior(seen.belief, seen.block, seen.state)
         if self.network is not None:
             with torch.no_grad():
                 learned = self.network.logits(torch.from_numpy(seen.observation)).numpy()
             logits = logits + np.float32(self.step) * learned
-        return np.where(seen.legal, logits, -np.inf).argmax(axis=1)
+        out: Ints = np.where(seen.legal, logits, -np.inf).argmax(axis=1)
+        return out
 
 
 class _Follower(BaseCallback):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats
 from envs.errors import ConfigError
 from envs.journey.journey import Journey
 from envs.personas.models import Hidden
@@ -37,7 +38,7 @@ TESTED = 20_000  # random states and beliefs on which the file's values are comp
 PLANS: tuple[Plan, ...] = ("mean", "qmdp")
 
 
-def planned(hidden: Hidden, settings: Any, seed: int, report: Report) -> Corrected:
+def planned(hidden: Hidden, settings: object, seed: int, report: Report) -> Corrected:
     """A day's look ahead on the belief, then the mean model's plan or QMDP's: the better one."""
     plans = [Corrected(baseline(hidden, plan, temperature=0.1)) for plan in PLANS]
     best = best_of(hidden, plans, seed)
@@ -105,7 +106,7 @@ def deliver(config: RunConfig, journey: Journey, objective: str, report: Checkpo
     return Delivered(name, content, entry, record(judge, entry, facts), paths(hidden))
 
 
-def evidence(judge: HiddenJudge, samples: Any) -> Simulated:
+def evidence(judge: HiddenJudge, samples: Floats) -> Simulated:
     """What the rollouts found."""
     return Simulated(
         reason=NO_SCORE,
@@ -126,7 +127,7 @@ def values_error(hidden: Hidden, policy: Corrected, file: NetworkPolicy, seed: i
     return float(np.abs(file.evaluate(observations, every)[1] - exact).max())
 
 
-def record(judge: HiddenJudge, entry: ClusterEntry, facts: Mapping[str, Any]) -> dict[str, Any]:
+def record(judge: HiddenJudge, entry: ClusterEntry, facts: Mapping[str, object]) -> dict[str, object]:
     """Design §8's entry as far as there are such figures; intervals as `_low` and `_high`."""
     found, hidden = entry.simulated, judge.hidden
     if found is None:
@@ -167,9 +168,10 @@ def record(judge: HiddenJudge, entry: ClusterEntry, facts: Mapping[str, Any]) ->
     }
 
 
-def paths(hidden: Hidden) -> dict[str, Any]:
+def paths(hidden: Hidden) -> dict[str, object]:
     """The ideal path of the share-weighted mean of the types, under every objective; it says so."""
-    kernel, out = hidden.mean_kernel, {}
+    kernel = hidden.mean_kernel
+    out: dict[str, object] = {}
     for objective in hidden.journey.scenario.objectives:
         solution = solve(kernel, hidden.journey.weights(objective))
         path = ideal_path(kernel, solution.values, solution.actions)

@@ -58,7 +58,7 @@ class Outcome:
     record: dict[str, Any]  # one entry of `clusters` in the document
     curve: list[Point]
     began: float  # seconds since the epoch
-    paths: dict[str, Any] = field(default_factory=dict)  # by objective
+    paths: dict[str, object] = field(default_factory=dict)  # by objective
 
 
 def train_cluster(

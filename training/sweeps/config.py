@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
@@ -32,7 +32,7 @@ class Suggests(Protocol):
         """A number."""
         ...
 
-    def suggest_categorical(self, name: str, choices: list[str]) -> Any:
+    def suggest_categorical(self, name: str, choices: list[str]) -> str:
         """One of these."""
         ...
 
@@ -43,7 +43,7 @@ class Dimension(Strict):
     low: float | None = None
     high: float | None = None
     log: bool = False  # as likely between 1 and 10 as between 10 and 100
-    choices: Annotated[list[Any], Field(min_length=2)] | None = None
+    choices: Annotated[list[object], Field(min_length=2)] | None = None
 
     def fault(self) -> str | None:
         """What is wrong with it, as what was expected."""
@@ -56,7 +56,7 @@ class Dimension(Strict):
             return "low below high"
         return "low above 0 for a log scale" if self.log and self.low <= 0.0 else None
 
-    def ends(self) -> list[Any]:
+    def ends(self) -> list[object]:
         """Values that must be legal settings."""
         return list(self.choices) if self.choices is not None else [self.low, self.high]
 
@@ -77,30 +77,32 @@ class SweepConfig(RunConfig):
         body = self.model_dump(mode="json", include=keys) | {"run": self.run_with({}, 0).digest()}
         return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
-    def run_with(self, params: Mapping[str, Any], seed: int) -> RunConfig:
+    def run_with(self, params: Mapping[str, object], seed: int) -> RunConfig:
         """The run of these settings and this seed."""
         own = {key: getattr(self, key) for key in RunConfig.model_fields}
         return RunConfig(**own | {"settings": dict(self.settings) | dict(params), "seed": seed})
 
-    def propose(self, trial: Suggests) -> dict[str, Any]:
+    def propose(self, trial: Suggests) -> dict[str, object]:
         """Settings for one trial, one of every dimension."""
         return {name: self._proposed(trial, name, dimension) for name, dimension in self.space.items()}
 
-    def _proposed(self, trial: Suggests, name: str, dimension: Dimension) -> Any:
+    def _proposed(self, trial: Suggests, name: str, dimension: Dimension) -> object:
         if dimension.choices is not None:
             labels = {json.dumps(choice): choice for choice in dimension.choices}  # lists are no categories
             return labels[trial.suggest_categorical(name, list(labels))]
-        low, high = dimension.ends()
+        low, high = dimension.low, dimension.high
+        if low is None or high is None:
+            raise ValueError(f"space.{name}: {dimension.fault()}")
         if isinstance(self._setting(name, low), int):
             return trial.suggest_int(name, int(low), int(high), log=dimension.log)
         return trial.suggest_float(name, low, high, log=dimension.log)
 
-    def _setting(self, name: str, value: Any) -> Any:
+    def _setting(self, name: str, value: object) -> object:
         """The value as the learner's settings take it."""
         return getattr(settings_of(self.run_with({name: value}, 0)), name)
 
 
-def load_sweep(path: str | Path, **overrides: Any) -> SweepConfig:
+def load_sweep(path: str | Path, **overrides: object) -> SweepConfig:
     """Read and check a sweep config; overrides that are None leave the file's value."""
     document = read_document(path, ConfigError)
     data = document.data

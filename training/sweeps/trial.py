@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from envs.errors import UserError
 from training.judging.seeds import Estimate, interquartile_mean, interval
@@ -112,7 +111,7 @@ class Progress:
             before.append(self._tenths[job][STEPS])
 
 
-def summary(trial: Trial) -> dict[str, Any]:
+def summary(trial: Trial) -> dict[str, object]:
     """What of a finished trial is kept with the study."""
     runs = [
         {"cluster": cluster, "seed": seed, "score": outcome.record["score"]}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 LIMIT = 500  # characters of a parameter; MLflow cuts at 6,000
 HIDDEN = "redacted"
@@ -27,7 +26,7 @@ def without_password(uri: str) -> str:
     return _USERINFO.sub("", uri)
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Nested settings as dotted keys; secrets are replaced, long values cut."""
     out: dict[str, str] = {}
     for key, value in values.items():

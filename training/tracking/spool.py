@@ -113,7 +113,7 @@ class Marks:
                 self.phase = mark.get("phase", self.phase)
         return bool(lines)
 
-    def write(self, **mark: Any) -> None:
+    def write(self, **mark: object) -> None:
         """Append one mark."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"store": self.store, **mark}, ensure_ascii=False) + "\n")

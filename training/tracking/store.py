@@ -18,12 +18,15 @@ import warnings
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from envs.errors import UserError
 from training.tracking.redaction import redact
 from training.tracking.spool import FORMAT, Marks, Operation, digest, tail
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds; the library's own is 120
@@ -171,7 +174,7 @@ def _replaced(operation: Operation, later: list[Operation]) -> bool:
     return any([other.get(key) for key in ("op", "run", "file", "folder")] == where for other in later)
 
 
-def client(uri: str) -> Any:
+def client(uri: str) -> MlflowClient:
     """An MLflow client that keeps quiet; slow to import, and needed by nobody else."""
     import mlflow
 

@@ -61,7 +61,7 @@ class Tracker:
             self._run_id = self._follower.run_id()
         return self._run_id
 
-    def child(self, name: str, tags: Mapping[str, Any] | None = None) -> str | None:
+    def child(self, name: str, tags: Mapping[str, object] | None = None) -> str | None:
         """A run under the parent; its name in the spool."""
         if self._journal is None:
             return None
@@ -69,7 +69,7 @@ class Tracker:
         run: str | None = self._safely(partial(self._journal.new_run, redact(name), values))
         return run
 
-    def params(self, run: str | None, values: Mapping[str, Any]) -> None:
+    def params(self, run: str | None, values: Mapping[str, object]) -> None:
         """Parameters, flattened, redacted and cut."""
         flat = list(flatten(values).items())
         for begin in range(0, len(flat), 100):
@@ -89,7 +89,7 @@ class Tracker:
         for begin in range(0, len(rows), 900):
             self._write({"op": "metrics", "run": run, "rows": rows[begin : begin + 900]})
 
-    def tags(self, run: str | None, values: Mapping[str, Any]) -> None:
+    def tags(self, run: str | None, values: Mapping[str, object]) -> None:
         """Tags of a run."""
         self._write({"op": "tags", "run": run, "values": flatten(values)})
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from envs.cli.output import emit, figure, table
 from envs.errors import Interrupted
@@ -52,7 +53,7 @@ def train(
     emit(document, json, lambda console: show(console, document))
 
 
-def resume_command(run: Path, clusters: list[str], options: Mapping[str, Any], json: bool) -> str:
+def resume_command(run: Path, clusters: list[str], options: Mapping[str, object], json: bool) -> str:
     """The command line that goes on with an interrupted run."""
     words = ["journey", "train", str(run)]
     for name in clusters:
@@ -74,7 +75,7 @@ def show(console: Console, document: dict[str, Any]) -> None:
         console.print(f"MLflow run: {document['mlflow_run_id']}")
 
 
-def score_table(document: dict[str, Any]) -> Any:
+def score_table(document: dict[str, Any]) -> Table:
     """Every cluster's policy between its references."""
     columns = ["cluster", "states", "V*", "service only", "never", "best baseline", "value"]
     columns += ["score", "served", "edge", "seconds", "samples"]
