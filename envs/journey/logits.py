@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.arrays import Floats
+from envs.arrays import Array, Floats
 from envs.journey.rules import Rules
 from envs.scenario.behavior import (
     Advance,
@@ -199,23 +199,23 @@ def to_behavior(parameters: Parameters, scenario: Scenario, rules: Rules) -> Beh
     )
 
 
-def _vector(values: Mapping[str, float], names: list[str], default: float) -> Any:
+def _vector(values: Mapping[str, float], names: list[str], default: float) -> Array:
     return np.array([values.get(name, default) for name in names], dtype=np.float64)
 
 
-def _logits(rates: Mapping[str, float], names: list[str]) -> Any:
+def _logits(rates: Mapping[str, float], names: list[str]) -> Array:
     return np.array([logit(rates.get(name, 0.0)) for name in names])
 
 
-def _log_ratios(ratios: Mapping[str, float], names: list[str]) -> Any:
+def _log_ratios(ratios: Mapping[str, float], names: list[str]) -> Array:
     return np.log(_vector(ratios, names, 1.0))
 
 
-def _offers(ratios: Mapping[str, float], names: _Names) -> Any:
+def _offers(ratios: Mapping[str, float], names: _Names) -> Array:
     return np.concatenate([[0.0], _log_ratios(ratios, names.offers)])
 
 
-def _by_stage(ratios: Mapping[str, float | dict[str, float]], names: _Names) -> Any:
+def _by_stage(ratios: Mapping[str, float | dict[str, float]], names: _Names) -> Array:
     """(T, L) log odds ratios from one number a touchpoint or one a stage of it."""
     out = np.zeros((len(names.touchpoints), len(names.stages)))
     for touchpoint, value in ratios.items():

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.arrays import Array
 from envs.errors import ScenarioError
 from envs.journey.caps import cap_levels, cap_tables
 from envs.scenario.actions import Action, actions_of
@@ -143,15 +144,15 @@ def compile_rules(scenario: Scenario) -> Rules:
     )
 
 
-def _ints(values: list[Any]) -> Any:
+def _ints(values: list[Any]) -> Array:
     return np.array(values, dtype=np.int64)
 
 
-def _targets(names: list[str | None], number: dict[str, int]) -> Any:
+def _targets(names: list[str | None], number: dict[str, int]) -> Array:
     return _ints([number[name] if name else NEVER for name in names])
 
 
-def _kernel_strides(sizes: Any) -> Any:
+def _kernel_strides(sizes: Array) -> Array:
     """Mixed radix over all components but consent (position 5), stage slowest."""
     strides = np.zeros(len(sizes), dtype=np.int64)
     step = 1
@@ -244,7 +245,7 @@ def _open_tables(scenario: Scenario, actions: tuple[Action, ...]) -> dict[str, A
 
 
 def _permissions(
-    scenario: Scenario, actions: tuple[Action, ...], gap_days: int, season: int, inbox_channel: Any
+    scenario: Scenario, actions: tuple[Action, ...], gap_days: int, season: int, inbox_channel: Array
 ) -> dict[str, Any]:
     """Bit tables: which actions each rule permits at each of its levels."""
     channels = [c.name for c in scenario.channels]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.arrays import Array
 from envs.journey.logits import Parameters, sigmoid
 from envs.journey.rules import NEVER, Rules
 from envs.scenario.schema import Scenario
@@ -104,11 +105,11 @@ def tabulate(parameters: Parameters, scenario: Scenario, rules: Rules) -> Tables
     )
 
 
-def _rows(table: Any) -> Any:
+def _rows(table: Array) -> Array:
     return np.ascontiguousarray(table.reshape(len(table), -1))
 
 
-def _response(q: Parameters, rules: Rules, stages: int, window: int, offers: int) -> Any:
+def _response(q: Parameters, rules: Rules, stages: int, window: int, offers: int) -> Array:
     """(A × W, L·E·O·F·G); rows of wait and replies are 0: they draw no response."""
     e, f = np.arange(rules.engagement_capacity + 1), np.arange(rules.fatigue_capacity + 1)
     g = np.arange(rules.goodwill_capacity + 1) - rules.goodwill_neutral
@@ -133,7 +134,7 @@ def _response(q: Parameters, rules: Rules, stages: int, window: int, offers: int
     return out
 
 
-def _opt_out(q: Parameters, rules: Rules) -> Any:
+def _opt_out(q: Parameters, rules: Rules) -> Array:
     actions = len(rules.action_touchpoint)
     out = np.zeros((actions, rules.fatigue_capacity + 1))
     for a in range(1, actions):
@@ -143,7 +144,7 @@ def _opt_out(q: Parameters, rules: Rules) -> Any:
     return out
 
 
-def _resolution(q: Parameters, rules: Rules) -> Any:
+def _resolution(q: Parameters, rules: Rules) -> Array:
     actions, channels = len(rules.action_touchpoint), len(q.resolution_channel)
     out = np.zeros((actions, channels))
     for a in range(1, actions):

@@ -53,7 +53,7 @@ def service_only(kernel: Kernel) -> Ints:
     return out
 
 
-def _marketing(kernel: Kernel) -> Any:
+def _marketing(kernel: Kernel) -> Array:
     """(A,) true for marketing actions."""
     return (kernel.journey.rules.marketing >> np.arange(kernel.actions) & 1).astype(bool)
 
@@ -92,7 +92,7 @@ def best_single_action(kernel: Kernel, weights: Floats, replies: Ints) -> Ints:
     return candidates[int(np.argmax(values))]
 
 
-def _single(kernel: Kernel, number: int, replies: Ints) -> Any:
+def _single(kernel: Kernel, number: int, replies: Ints) -> Array:
     out = replies.copy()
     for m in range(len(out)):
         out[m, legal_masks(kernel, m)[:, number] & (replies[m] == 0)] = number
@@ -117,7 +117,7 @@ def business_rules(kernel: Kernel, replies: Ints) -> Ints:
     return out
 
 
-def _applies(kernel: Kernel, rule: BusinessRule, states: dict[str, Any]) -> Any:
+def _applies(kernel: Kernel, rule: BusinessRule, states: dict[str, Any]) -> Array:
     names = [s.name for s in kernel.journey.scenario.stages]
     holds = (states["inbox"] > 0) == rule.open_request
     if rule.stages is not None:
@@ -131,7 +131,7 @@ def _applies(kernel: Kernel, rule: BusinessRule, states: dict[str, Any]) -> Any:
     return holds
 
 
-def _numbers(kernel: Kernel, touchpoint: str, channel: str, inbox: Any) -> Any:
+def _numbers(kernel: Kernel, touchpoint: str, channel: str, inbox: Array) -> Array:
     """(S,) action number of a rule's touchpoint; channel `inbound` follows the open request."""
     rules, scenario = kernel.journey.rules, kernel.journey.scenario
     row = np.asarray(rules.action_of)[[t.name for t in scenario.touchpoints].index(touchpoint)]

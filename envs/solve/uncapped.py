@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.arrays import Floats, Ints, Mask
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.journey.journey import compile_journey
 from envs.journey.state import COLUMN
 from envs.scenario.schema import Scenario
@@ -56,7 +56,7 @@ def uncapped(kernel: Kernel, weights: Floats) -> Uncapped | None:
     return Uncapped(solution.start_value(free), solution.values[:, here], wishes, obedient)
 
 
-def _same_states(kernel: Kernel, free: Kernel) -> Any:
+def _same_states(kernel: Kernel, free: Kernel) -> Array:
     """(S,) the uncapped kernel's state of every capped one: all but the level of the caps."""
     sizes, strides = kernel.journey.rules.sizes, kernel.journey.rules.strides
     everything, out = np.arange(kernel.states), np.zeros(kernel.states, dtype=np.int64)

@@ -23,13 +23,6 @@ MAX_MODULES = 15  # a folder, its `__init__` not counted
 MAX_CHAIN = 8  # imports from wing to wing
 LEAST_DOCSTRING = 100  # characters: a paragraph, not a label
 MOST_UNTYPED = 0.05  # of the annotations in public signatures
-UNTYPED_YET: tuple[str, ...] = (
-    "training",
-    *(f"envs/{wing}" for wing in ("journey", "scenario", "solve")),
-    "envs/simulate/gym_env.py",
-    "envs/simulate/vector_env.py",
-)
-"""Where types are still to be said; nothing else may be listed here, and at last nothing is."""
 COMPILERS = {"compiled", "inlined", "parallel", "unlocked"}  # of envs/compiled.py
 HOMES = re.compile("/" + r"(home|root|Users|work)/\w|[A-Z]:\\" + r"Users\\")
 
@@ -113,11 +106,9 @@ def test_every_wing_says_what_it_is_for(package: str, root: Path) -> None:
 
 def test_public_signatures_say_what_they_take_and_give(root: Path) -> None:
     """`Any` says nothing; compiled functions, whose types numba finds, stand apart."""
-    pending = tuple(root / place for place in UNTYPED_YET)
     annotations = [
         (f"{path.relative_to(root)}:{annotation.lineno}", annotation)
         for path in _of_packages(root)
-        if not any(path.is_relative_to(place) for place in pending)
         for annotation in _public_annotations(_tree(path).body)
     ]
     untyped = [where for where, annotation in annotations if _says_any(annotation)]

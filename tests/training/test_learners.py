@@ -91,7 +91,9 @@ def test_before_the_first_update_the_policy_is_its_prior(keen: Problem) -> None:
     model: Any = ppo.agent(keen, settings, ppo.own_prior(keen, settings))
     with torch.no_grad():  # no correction at all
         model.policy.action_net.weight.zero_()
-    greedy = greedy_policy(keen.kernel, keen.weights, ppo.shaping_potential(keen, ppo.Settings()))
+    phi = ppo.shaping_potential(keen, ppo.Settings())
+    assert phi is not None
+    greedy = greedy_policy(keen.kernel, keen.weights, phi)
     network = ppo.served_network(keen, model, ppo.Settings())
     value = ppo.greedy_value(keen, network, model.env.prior)
     assert value == pytest.approx(keen.value_of(greedy), abs=1e-12)
