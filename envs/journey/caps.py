@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from itertools import combinations, product
 from math import comb, prod
-from typing import Any
 
 import numpy as np
 
+from envs.arrays import Ints
 from envs.scenario.actions import Action
 from envs.scenario.schema import Cap
 
 
-def cap_tables(caps: list[Cap], channels: list[str], actions: tuple[Action, ...]) -> dict[str, Any]:
+def cap_tables(caps: list[Cap], channels: list[str], actions: tuple[Action, ...]) -> dict[str, Ints]:
     """Level tables `caps_on_contact` (levels, C), `caps_close` (levels,), `caps_permit` (levels,)."""
     histories = list(product(*(_histories(cap) for cap in caps)))
     level = {history: number for number, history in enumerate(histories)}

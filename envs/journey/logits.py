@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from envs.arrays import Array, Floats
+from envs.arrays import Floats
 from envs.journey.rules import Rules
 from envs.scenario.behavior import (
     Advance,
@@ -33,38 +32,38 @@ from envs.scenario.schema import Scenario
 class Parameters:
     """Logits and log odds ratios; C channels, T touchpoints, L stages, K offer kinds."""
 
-    response_channel: Any  # (C,)
-    response_touchpoint: Any  # (T, L) log odds ratio
-    response_pair: Any  # (T, C)
+    response_channel: Floats  # (C,)
+    response_touchpoint: Floats  # (T, L) log odds ratio
+    response_pair: Floats  # (T, C)
     response_engagement: float
     response_fatigue: float
     response_goodwill: float
-    response_offer: Any  # (1 + K,) 0 without an offer
+    response_offer: Floats  # (1 + K,) 0 without an offer
     response_age: float
-    opt_out_channel: Any  # (C,)
+    opt_out_channel: Floats  # (C,)
     opt_out_fatigue: float
     opt_out_reply: float
-    resolution_channel: Any  # (C,)
-    resolution_pair: Any  # (C inbound, C reply)
-    purchase_stage: Any  # (L,)
+    resolution_channel: Floats  # (C,)
+    resolution_pair: Floats  # (C inbound, C reply)
+    purchase_stage: Floats  # (L,)
     purchase_engagement: float
-    purchase_response: Any  # (T,)
-    purchase_offer: Any  # (1 + K,)
-    value: Any  # (L,) money
-    value_offer: Any  # (1 + K,) multiplier
+    purchase_response: Floats  # (T,)
+    purchase_offer: Floats  # (1 + K,)
+    value: Floats  # (L,) money
+    value_offer: Floats  # (1 + K,) multiplier
     value_cv: float
-    churn_stage: Any  # (L,)
+    churn_stage: Floats  # (L,)
     churn_goodwill: float
     churn_fatigue: float
-    advance_stage: Any  # (L,)
+    advance_stage: Floats  # (L,)
     advance_engagement: float
-    advance_response: Any  # (T, L)
-    advance_offer: Any  # (1 + K,)
-    lapse_stage: Any  # (L,)
-    inbound_stage: Any  # (L,)
+    advance_response: Floats  # (T, L)
+    advance_offer: Floats  # (1 + K,)
+    lapse_stage: Floats  # (L,)
+    inbound_stage: Floats  # (L,)
     inbound_goodwill: float
     inbound_repeat: float
-    inbound_share: Any  # (C,) sums to 1, or all 0
+    inbound_share: Floats  # (C,) sums to 1, or all 0
 
 
 def logit(rate: float) -> float:
@@ -199,23 +198,23 @@ def to_behavior(parameters: Parameters, scenario: Scenario, rules: Rules) -> Beh
     )
 
 
-def _vector(values: Mapping[str, float], names: list[str], default: float) -> Array:
+def _vector(values: Mapping[str, float], names: list[str], default: float) -> Floats:
     return np.array([values.get(name, default) for name in names], dtype=np.float64)
 
 
-def _logits(rates: Mapping[str, float], names: list[str]) -> Array:
+def _logits(rates: Mapping[str, float], names: list[str]) -> Floats:
     return np.array([logit(rates.get(name, 0.0)) for name in names])
 
 
-def _log_ratios(ratios: Mapping[str, float], names: list[str]) -> Array:
+def _log_ratios(ratios: Mapping[str, float], names: list[str]) -> Floats:
     return np.log(_vector(ratios, names, 1.0))
 
 
-def _offers(ratios: Mapping[str, float], names: _Names) -> Array:
+def _offers(ratios: Mapping[str, float], names: _Names) -> Floats:
     return np.concatenate([[0.0], _log_ratios(ratios, names.offers)])
 
 
-def _by_stage(ratios: Mapping[str, float | dict[str, float]], names: _Names) -> Array:
+def _by_stage(ratios: Mapping[str, float | dict[str, float]], names: _Names) -> Floats:
     """(T, L) log odds ratios from one number a touchpoint or one a stage of it."""
     out = np.zeros((len(names.touchpoints), len(names.stages)))
     for touchpoint, value in ratios.items():
@@ -224,10 +223,10 @@ def _by_stage(ratios: Mapping[str, float | dict[str, float]], names: _Names) -> 
     return out
 
 
-def _rates(logits: Any, names: list[str]) -> dict[str, float]:
+def _rates(logits: Floats, names: list[str]) -> dict[str, float]:
     rates = sigmoid(logits)
     return {name: float(p) for name, p in zip(names, rates, strict=True) if p > 0.0}
 
 
-def _ratios(logs: Any, names: list[str]) -> dict[str, float]:
+def _ratios(logs: Floats, names: list[str]) -> dict[str, float]:
     return {name: math.exp(float(v)) for name, v in zip(names, logs, strict=True)}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arrays import Floats
 from envs.compiled import compiled
 from envs.journey.rules import Rules
 from envs.journey.state import State
@@ -41,7 +42,7 @@ class Encoding:
         self.sizes = (*sizes, *(0 for _ in personas))
         self.source = np.array(source, dtype=np.int64)  # of levels: component position, or -1 - channel
 
-    def encode(self, state: State, belief: Sequence[float] = ()) -> Any:
+    def encode(self, state: State, belief: Sequence[float] = ()) -> Floats:
         """One state, and the belief where there is one, as (F,) float32."""
         levels = [state.consent >> -1 - s & 1 if s < 0 else state[s] for s in self.source.tolist()]
         return np.array([*levels, *belief], dtype=np.float32)

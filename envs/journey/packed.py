@@ -9,10 +9,11 @@ The same code runs on tuples as plain Python.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from envs.arrays import Array, Floats, Packed
 from envs.journey.prices import Prices
 from envs.journey.rules import Rules
 from envs.journey.tables import Tables
@@ -75,9 +76,9 @@ CHANNELS, RESPONSE_ROW, PURCHASE_ROW, CHURN_ROW, INBOUND_ROW = (_SLOT[n] for n i
 class Machine(NamedTuple):
     """The three arrays of one cluster and persona."""
 
-    machine: Any  # (…,) int64
-    chance: Any  # (…,) float64
-    price: Any  # (…,) float64
+    machine: Packed  # (…,) int64
+    chance: Floats  # (…,) float64
+    price: Floats  # (…,) float64
 
 
 class _Packer:
@@ -85,10 +86,10 @@ class _Packer:
 
     def __init__(self) -> None:
         self.head = np.zeros(len(_HEAD), dtype=np.int64)
-        self.bodies: dict[str, list[Any]] = {"machine": [], "chance": [], "price": []}
+        self.bodies: dict[str, list[Array]] = {"machine": [], "chance": [], "price": []}
         self.used = {"machine": len(_HEAD), "chance": 0, "price": 0}
 
-    def add(self, slot: str, value: Any, body: str) -> None:
+    def add(self, slot: str, value: object, body: str) -> None:
         """Integers of rank 0 go into the head, everything else into its body."""
         array = np.asarray(value)
         integral = array.dtype.kind in "iub"

@@ -5,11 +5,11 @@ Holds no rule of when something is paid; that is `day/rewards.py`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from envs.arrays import Floats
+from envs.arrays import Floats, Ints
 from envs.scenario.schema import COMPONENTS, Objective, Scenario
 
 
@@ -17,12 +17,12 @@ class Prices(NamedTuple):
     """Money a unit, compiled; costs are positive and subtracted."""
 
     margin: float
-    customer: Any  # (L,) 1 where a purchase is retention
-    daily_margin: Any  # (L,)
-    contact_cost: Any  # (C,)
-    incentive_cost: Any  # (T,)
-    agent_cost: Any  # (C,) minutes × price a minute, of a marketing contact
-    service_cost: Any  # (C,) the same of a reply or an inbound request
+    customer: Ints  # (L,) 1 where a purchase is retention
+    daily_margin: Floats  # (L,)
+    contact_cost: Floats  # (C,)
+    incentive_cost: Floats  # (T,)
+    agent_cost: Floats  # (C,) minutes × price a minute, of a marketing contact
+    service_cost: Floats  # (C,) the same of a reply or an inbound request
     goodwill_level: float
     effort_day: float
     effort_repeat: float

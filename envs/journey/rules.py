@@ -6,11 +6,12 @@ and `day/masks.py`. Holds no probabilities and no prices.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.arrays import Array
+from envs.arrays import Ints
 from envs.errors import ScenarioError
 from envs.journey.caps import cap_levels, cap_tables
 from envs.scenario.actions import Action, actions_of
@@ -23,8 +24,8 @@ LEVELS = 2**15  # of one component: a state is stored in 16-bit integers
 class Rules(NamedTuple):
     """Sizes, targets and level tables; C channels, T touchpoints, A actions, L stages."""
 
-    sizes: Any  # (12,) levels of each State component (stage: living ones; consent: 2**C)
-    strides: Any  # (12,) of the kernel index; 0 for consent
+    sizes: Ints  # (12,) levels of each State component (stage: living ones; consent: 2**C)
+    strides: Ints  # (12,) of the kernel index; 0 for consent
     churned: int  # the absorbing stage, L - 1
     returning: int  # stage of a churned customer's new event, or NEVER
     engagement_capacity: int
@@ -32,40 +33,40 @@ class Rules(NamedTuple):
     fatigue_capacity: int
     goodwill_capacity: int
     goodwill_neutral: int
-    fatigue_points: Any  # (C,)
-    is_service: Any  # (T,) 1 for replies
-    action_touchpoint: Any  # (A,) NEVER for wait
-    action_channel: Any  # (A,) NEVER for wait
-    action_of: Any  # (T, C) action number, or NEVER
-    inbox_on_inbound: Any  # (inbox, C)
-    inbox_close: Any  # (inbox,)
-    inbox_impatient: Any  # (inbox,) 1 where this close uses up the patience
-    inbox_channel: Any  # (inbox,) NEVER when none
-    offer_on_contact: Any  # (T,) level the contact leaves, 0 none
-    offer_close: Any  # (offer,)
-    offer_kind: Any  # (offer,) 0 none, else 1 + index into offer_touchpoints
-    offer_touchpoint: Any  # (offer,) touchpoint that can be redeemed, NEVER when none or used up
-    offer_on_redemption: Any  # (offer,) level a redemption leaves
+    fatigue_points: Ints  # (C,)
+    is_service: Ints  # (T,) 1 for replies
+    action_touchpoint: Ints  # (A,) NEVER for wait
+    action_channel: Ints  # (A,) NEVER for wait
+    action_of: Ints  # (T, C) action number, or NEVER
+    inbox_on_inbound: Ints  # (inbox, C)
+    inbox_close: Ints  # (inbox,)
+    inbox_impatient: Ints  # (inbox,) 1 where this close uses up the patience
+    inbox_channel: Ints  # (inbox,) NEVER when none
+    offer_on_contact: Ints  # (T,) level the contact leaves, 0 none
+    offer_close: Ints  # (offer,)
+    offer_kind: Ints  # (offer,) 0 none, else 1 + index into offer_touchpoints
+    offer_touchpoint: Ints  # (offer,) touchpoint that can be redeemed, NEVER when none or used up
+    offer_on_redemption: Ints  # (offer,) level a redemption leaves
     offer_cleared_by_purchase: int
-    open_on_contact: Any  # (A,) level the contact opens, 0 when the window is one day
-    open_close: Any  # (open,)
-    open_action: Any  # (open,) NEVER when none
-    open_age: Any  # (open,)
-    caps_on_contact: Any  # (caps, C)
-    caps_close: Any  # (caps,)
-    purchase_to: Any  # (L,) or NEVER
-    idle_days: Any  # (L,) 0: no such rule
-    idle_to: Any  # (L,)
+    open_on_contact: Ints  # (A,) level the contact opens, 0 when the window is one day
+    open_close: Ints  # (open,)
+    open_action: Ints  # (open,) NEVER when none
+    open_age: Ints  # (open,)
+    caps_on_contact: Ints  # (caps, C)
+    caps_close: Ints  # (caps,)
+    purchase_to: Ints  # (L,) or NEVER
+    idle_days: Ints  # (L,) 0: no such rule
+    idle_to: Ints  # (L,)
     idle_capacity: int
     gap_days: int
     season_days: int
     # masks: bit a is set where the rule permits action a
-    stage_permits: Any  # (L,)
-    consent_permits: Any  # (2**C,)
-    caps_permit: Any  # (caps,)
-    gap_permits: Any  # (gap,)
-    day_permits: Any  # (day,)
-    inbox_permits: Any  # (inbox,)
+    stage_permits: Ints  # (L,)
+    consent_permits: Ints  # (2**C,)
+    caps_permit: Ints  # (caps,)
+    gap_permits: Ints  # (gap,)
+    day_permits: Ints  # (day,)
+    inbox_permits: Ints  # (inbox,)
     marketing: int  # bits of the marketing actions
     every: int  # bits of all actions
 
@@ -81,10 +82,10 @@ def compile_rules(scenario: Scenario) -> Rules:
             "too many levels", got=levels, expected=f"at most {LEVELS}", where="memory.caps",
             hint="use shorter windows or fewer caps",
         )  # fmt: skip
-    inbox = _inbox_tables(scenario)
+    inbox: dict[str, Any] = _inbox_tables(scenario)
     offer = _offer_tables(scenario)
     opened = _open_tables(scenario, actions)
-    caps = cap_tables(memory.caps, [c.name for c in scenario.channels], actions)
+    caps: dict[str, Any] = cap_tables(memory.caps, [c.name for c in scenario.channels], actions)
     idle_capacity = max((s.idle_days or 0) for s in scenario.stages)
     gap_days = (opportunities.gap_days or 0) if opportunities.every == "gap" else 0
     season = (opportunities.season_days or 0) if opportunities.every == "calendar" else 0
@@ -144,15 +145,15 @@ def compile_rules(scenario: Scenario) -> Rules:
     )
 
 
-def _ints(values: list[Any]) -> Array:
+def _ints(values: Sequence[int]) -> Ints:
     return np.array(values, dtype=np.int64)
 
 
-def _targets(names: list[str | None], number: dict[str, int]) -> Array:
+def _targets(names: list[str | None], number: dict[str, int]) -> Ints:
     return _ints([number[name] if name else NEVER for name in names])
 
 
-def _kernel_strides(sizes: Array) -> Array:
+def _kernel_strides(sizes: Ints) -> Ints:
     """Mixed radix over all components but consent (position 5), stage slowest."""
     strides = np.zeros(len(sizes), dtype=np.int64)
     step = 1
@@ -163,7 +164,7 @@ def _kernel_strides(sizes: Array) -> Array:
     return strides
 
 
-def _inbox_tables(scenario: Scenario) -> dict[str, Any]:
+def _inbox_tables(scenario: Scenario) -> dict[str, Ints]:
     """Level 0 is empty; each inbound channel has one level a day open, up to its expiry."""
     spec = scenario.memory.inbox
     inbound = [i for i, c in enumerate(scenario.channels) if c.inbound]
@@ -245,7 +246,7 @@ def _open_tables(scenario: Scenario, actions: tuple[Action, ...]) -> dict[str, A
 
 
 def _permissions(
-    scenario: Scenario, actions: tuple[Action, ...], gap_days: int, season: int, inbox_channel: Array
+    scenario: Scenario, actions: tuple[Action, ...], gap_days: int, season: int, inbox_channel: Ints
 ) -> dict[str, Any]:
     """Bit tables: which actions each rule permits at each of its levels."""
     channels = [c.name for c in scenario.channels]

@@ -6,11 +6,11 @@ probabilities up here; the draws depend on each other only in the order of desig
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from envs.arrays import Array
+from envs.arrays import Floats, Ints
 from envs.journey.logits import Parameters, sigmoid
 from envs.journey.rules import NEVER, Rules
 from envs.scenario.schema import Scenario
@@ -23,20 +23,20 @@ class Tables(NamedTuple):
     G goodwill levels, O = 1 + offer kinds, T touchpoints, C channels.
     """
 
-    response: Any  # (A × W, J) J = L·E·O·F·G
-    opt_out: Any  # (A, F)
-    resolution: Any  # (A, C inbound)
-    purchase: Any  # (1 + T, K) K = L·E·O, by the touchpoint responded to today
-    redemption: Any  # (O,) of purchases with that offer in hand
-    churn: Any  # (L, G × F) column fatigue·G + goodwill
-    advance: Any  # (1 + T, K)
-    lapse: Any  # (L,)
-    inbound: Any  # (2, L × G) second row: while a request is open
-    inbound_channel: Any  # (C,) cumulative
-    value: Any  # (L × O,) mean value of a purchase
+    response: Floats  # (A × W, J) J = L·E·O·F·G
+    opt_out: Floats  # (A, F)
+    resolution: Floats  # (A, C inbound)
+    purchase: Floats  # (1 + T, K) K = L·E·O, by the touchpoint responded to today
+    redemption: Floats  # (O,) of purchases with that offer in hand
+    churn: Floats  # (L, G × F) column fatigue·G + goodwill
+    advance: Floats  # (1 + T, K)
+    lapse: Floats  # (L,)
+    inbound: Floats  # (2, L × G) second row: while a request is open
+    inbound_channel: Floats  # (C,) cumulative
+    value: Floats  # (L × O,) mean value of a purchase
     value_sigma: float  # of the log-normal value
-    advance_to: Any  # (L,) stage, or -1
-    lapse_to: Any  # (L,)
+    advance_to: Ints  # (L,) stage, or -1
+    lapse_to: Ints  # (L,)
     window: int  # W
     offers: int  # O
     engagements: int  # E
@@ -105,11 +105,11 @@ def tabulate(parameters: Parameters, scenario: Scenario, rules: Rules) -> Tables
     )
 
 
-def _rows(table: Array) -> Array:
+def _rows(table: Floats) -> Floats:
     return np.ascontiguousarray(table.reshape(len(table), -1))
 
 
-def _response(q: Parameters, rules: Rules, stages: int, window: int, offers: int) -> Array:
+def _response(q: Parameters, rules: Rules, stages: int, window: int, offers: int) -> Floats:
     """(A × W, L·E·O·F·G); rows of wait and replies are 0: they draw no response."""
     e, f = np.arange(rules.engagement_capacity + 1), np.arange(rules.fatigue_capacity + 1)
     g = np.arange(rules.goodwill_capacity + 1) - rules.goodwill_neutral
@@ -134,7 +134,7 @@ def _response(q: Parameters, rules: Rules, stages: int, window: int, offers: int
     return out
 
 
-def _opt_out(q: Parameters, rules: Rules) -> Array:
+def _opt_out(q: Parameters, rules: Rules) -> Floats:
     actions = len(rules.action_touchpoint)
     out = np.zeros((actions, rules.fatigue_capacity + 1))
     for a in range(1, actions):
@@ -144,7 +144,7 @@ def _opt_out(q: Parameters, rules: Rules) -> Array:
     return out
 
 
-def _resolution(q: Parameters, rules: Rules) -> Array:
+def _resolution(q: Parameters, rules: Rules) -> Floats:
     actions, channels = len(rules.action_touchpoint), len(q.resolution_channel)
     out = np.zeros((actions, channels))
     for a in range(1, actions):

@@ -8,12 +8,13 @@ Finding clusters is training's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
 
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.scenario.schema import AssignmentRule, Centroids, Condition, Scenario
 
 UNASSIGNED = -1
@@ -33,7 +34,7 @@ def assign_clusters(scenario: Scenario, frame: pd.DataFrame) -> pd.Series[str]:
     return pd.Series(assigned, index=frame.index, name="cluster", dtype="str")
 
 
-def _assign(scenario: Scenario, columns: Mapping[str, Any], customers: int) -> Any:
+def _assign(scenario: Scenario, columns: Mapping[str, Array], customers: int) -> Ints:
     """(N,) cluster numbers; the one implementation, for one customer and for many."""
     spec = scenario.assignment
     number = {cluster.name: i for i, cluster in enumerate(scenario.clusters)}
@@ -48,7 +49,7 @@ def _assign(scenario: Scenario, columns: Mapping[str, Any], customers: int) -> A
     return np.where(out == UNASSIGNED, number[spec.default], out)
 
 
-def _holds(rule: AssignmentRule, columns: Mapping[str, Any], customers: int) -> Any:
+def _holds(rule: AssignmentRule, columns: Mapping[str, Array], customers: int) -> Mask:
     """(N,) where every condition of the rule holds."""
     held = np.ones(customers, dtype=bool)
     for name, condition in rule.when.items():
@@ -58,7 +59,7 @@ def _holds(rule: AssignmentRule, columns: Mapping[str, Any], customers: int) -> 
     return held
 
 
-def _matches(condition: Condition, values: Any) -> Any:
+def _matches(condition: Condition, values: Array) -> Mask:
     """(N,) where the value is present and lies in the range and the set."""
     held = np.array([not _is_absent(value) for value in values], dtype=bool)
     if condition.at_least is not None or condition.below is not None:
@@ -72,7 +73,9 @@ def _matches(condition: Condition, values: Any) -> Any:
     return held
 
 
-def _nearest(spec: Centroids, columns: Mapping[str, Any], number: Mapping[str, int], customers: int) -> Any:
+def _nearest(
+    spec: Centroids, columns: Mapping[str, Array], number: Mapping[str, int], customers: int
+) -> Ints:
     """(N,) nearest centre, ties to the first; `UNASSIGNED` unless every attribute is usable."""
     if any(name not in columns for name in spec.attributes):
         return np.full(customers, UNASSIGNED, dtype=np.int64)
@@ -86,25 +89,25 @@ def _nearest(spec: Centroids, columns: Mapping[str, Any], number: Mapping[str, i
     return np.where(usable, clusters[distance.argmin(axis=1)], UNASSIGNED)
 
 
-def _objects(values: list[Any]) -> Any:
+def _objects(values: Sequence[object]) -> Array:
     out = np.empty(len(values), dtype=object)
     out[:] = values
     return out
 
 
-def _numbers(values: Any) -> Any:
+def _numbers(values: Array) -> Floats:
     """(N,) floats; NaN for whatever is not a number."""
     return np.array([_number(value) for value in values], dtype=np.float64)
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     try:
         return float(value) if _is_number(value) else np.nan
     except OverflowError:  # an integer beyond any float
         return np.nan
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 

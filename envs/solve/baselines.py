@@ -6,11 +6,9 @@ rolls dice. The marketing ones answer open requests as J0 (`service_only`) does.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from envs.arrays import Array, Floats, Ints
+from envs.arrays import Array, Floats, Ints, Mask
 from envs.journey.state import COLUMN
 from envs.scenario.schema import BusinessRule
 from envs.solve.evaluation import policy_values
@@ -53,7 +51,7 @@ def service_only(kernel: Kernel) -> Ints:
     return out
 
 
-def _marketing(kernel: Kernel) -> Array:
+def _marketing(kernel: Kernel) -> Mask:
     """(A,) true for marketing actions."""
     return (kernel.journey.rules.marketing >> np.arange(kernel.actions) & 1).astype(bool)
 
@@ -92,7 +90,7 @@ def best_single_action(kernel: Kernel, weights: Floats, replies: Ints) -> Ints:
     return candidates[int(np.argmax(values))]
 
 
-def _single(kernel: Kernel, number: int, replies: Ints) -> Array:
+def _single(kernel: Kernel, number: int, replies: Ints) -> Ints:
     out = replies.copy()
     for m in range(len(out)):
         out[m, legal_masks(kernel, m)[:, number] & (replies[m] == 0)] = number
@@ -117,7 +115,7 @@ def business_rules(kernel: Kernel, replies: Ints) -> Ints:
     return out
 
 
-def _applies(kernel: Kernel, rule: BusinessRule, states: dict[str, Any]) -> Array:
+def _applies(kernel: Kernel, rule: BusinessRule, states: dict[str, Ints]) -> Mask:
     names = [s.name for s in kernel.journey.scenario.stages]
     holds = (states["inbox"] > 0) == rule.open_request
     if rule.stages is not None:
@@ -131,7 +129,7 @@ def _applies(kernel: Kernel, rule: BusinessRule, states: dict[str, Any]) -> Arra
     return holds
 
 
-def _numbers(kernel: Kernel, touchpoint: str, channel: str, inbox: Array) -> Array:
+def _numbers(kernel: Kernel, touchpoint: str, channel: str, inbox: Ints) -> Ints:
     """(S,) action number of a rule's touchpoint; channel `inbound` follows the open request."""
     rules, scenario = kernel.journey.rules, kernel.journey.scenario
     row = np.asarray(rules.action_of)[[t.name for t in scenario.touchpoints].index(touchpoint)]

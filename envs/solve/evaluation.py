@@ -198,7 +198,7 @@ def evaluate_horizon(
 
 def _mean(
     kernel: Kernel, policy: Array, values: Floats, weights: Floats, m: int, discount: float | None
-) -> Any:
+) -> Floats:
     q = q_values(kernel, values, weights, m, discount)
     pi = as_probabilities(kernel, policy, np.array([m]))[0]
     return (pi * np.where(pi > 0, q, 0.0)).sum(1)

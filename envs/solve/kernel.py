@@ -26,7 +26,7 @@ from envs.day.start import start_places
 from envs.day.states import decode, encode
 from envs.journey.journey import Journey
 from envs.journey.observation import write_observation
-from envs.journey.packed import CHANCE_INBOUND_CHANNEL
+from envs.journey.packed import CHANCE_INBOUND_CHANNEL, Machine
 from envs.journey.size import kernel_states, reachable_consents, refuse_above_limit
 from envs.journey.state import COLUMN
 from envs.journey.tables import Tables
@@ -158,7 +158,7 @@ def build_kernel(journey: Journey, persona: int = 0) -> Kernel:
     )  # fmt: skip
 
 
-def _transitions(packed: Any, bits: Any, arriving: Any, reward: Any) -> tuple[Any, Any, Any]:
+def _transitions(packed: Machine, bits: Ints, arriving: Floats, reward: Floats) -> tuple[Ints, Ints, Floats]:
     """CSR rows (S × A) of afterstates and their probabilities; fills `reward` (S, A, R)."""
     states, actions, _ = reward.shape
     counts = np.zeros((states, actions), dtype=np.int64)

@@ -9,11 +9,10 @@ not told apart. M consent patterns, S capped kernel states, A actions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from envs.arrays import Array, Floats, Ints, Mask
+from envs.arrays import Floats, Ints, Mask
 from envs.journey.journey import compile_journey
 from envs.journey.state import COLUMN
 from envs.scenario.schema import Scenario
@@ -56,7 +55,7 @@ def uncapped(kernel: Kernel, weights: Floats) -> Uncapped | None:
     return Uncapped(solution.start_value(free), solution.values[:, here], wishes, obedient)
 
 
-def _same_states(kernel: Kernel, free: Kernel) -> Array:
+def _same_states(kernel: Kernel, free: Kernel) -> Ints:
     """(S,) the uncapped kernel's state of every capped one: all but the level of the caps."""
     sizes, strides = kernel.journey.rules.sizes, kernel.journey.rules.strides
     everything, out = np.arange(kernel.states), np.zeros(kernel.states, dtype=np.int64)
@@ -69,5 +68,5 @@ def _same_states(kernel: Kernel, free: Kernel) -> Array:
 def at_cap(kernel: Kernel) -> Mask:
     """(S,) true where some cap is used up: a marketing action is forbidden by nothing else."""
     permits = np.asarray(kernel.journey.rules.caps_permit)
-    used_up: Any = (permits != permits[0])[levels(kernel, "caps")]
+    used_up: Mask = (permits != permits[0])[levels(kernel, "caps")]
     return used_up
