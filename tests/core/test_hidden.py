@@ -175,7 +175,7 @@ def test_the_mean_model_of_equal_types_is_their_model(tiny: Scenario) -> None:
     body["clusters"][0]["personas"] = [{"name": n, "share": 0.5, "behavior": behavior} for n in ("a", "b")]
     journey = compile_journey(Scenario.model_validate(body), "keen")
     for mean, own in zip(mean_journey(journey).tables, journey.personas[0], strict=True):
-        np.testing.assert_allclose(mean, own, rtol=1e-15)
+        np.testing.assert_allclose(np.asarray(mean), np.asarray(own), rtol=1e-15)
 
 
 def test_verbs_that_need_one_exact_model_refuse_hidden_types_with_the_place(shipped: Hidden) -> None:

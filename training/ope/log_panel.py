@@ -199,7 +199,8 @@ def _features(journey: Journey, states: Ints, clusters: Ints, count: int, histor
 def days_left(rules: Rules) -> Ints:
     """(offer,) closes until each offer level is gone."""
     close = np.asarray(rules.offer_close)
-    left, levels = np.zeros(len(close), dtype=np.int64), np.arange(len(close))
+    left: Ints = np.zeros(len(close), dtype=np.int64)
+    levels: Ints = np.arange(len(close))
     while (levels > 0).any():
         left += levels > 0
         levels = close[levels]
