@@ -12,7 +12,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_SECONDS = 1.0  # `timeout` and service managers signal a process and its group: one wish
@@ -28,7 +27,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         yield wanted.is_set  # only the main thread may handle signals
         return
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(number: int, frame: object) -> None:
         nonlocal first
         if wanted.is_set():
             if time.monotonic() - first > SAME_SECONDS:

@@ -147,6 +147,6 @@ class Learner(Protocol):
 
     Settings: type[Strict]
 
-    def learn(self, problem: Problem, settings: Any, report: Report) -> Learned:
+    def learn(self, problem: Problem, settings: Any, report: Report) -> Learned:  # noqa: ANN401 - its own
         """Learn a policy; deterministic in (problem, settings), interrupted or not."""
         ...

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.arrays import Floats, Ints
+from envs.arrays import Floats, Ints, Mask
 from envs.day.chances import contact_row
 from envs.journey.logits import sigmoid
 from training.fit.cells import Cells, bernoulli
@@ -108,7 +108,7 @@ def figures(fit: EventFit) -> list[Figure]:
     return out
 
 
-def _seen(block: Block) -> Any:
+def _seen(block: Block) -> Mask:
     """Which levels of a term any cell carries: the others are the ridge's centre."""
     if block.index is None:
         return np.ones(len(block.labels), dtype=bool)

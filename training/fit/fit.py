@@ -195,7 +195,7 @@ _NOT_RATIOS = ("rate", "channels", "value")  # of a term: 1 means something ther
 def _readable(behavior: Behavior) -> Behavior:
     """Six digits, and no odds ratio of 1 in a list: what is not named has no effect."""
 
-    def kept(value: Any, ratios: bool) -> Any:
+    def kept(value: object, ratios: bool) -> object:
         if isinstance(value, float):
             return float(f"{value:.6g}")
         if not isinstance(value, dict):

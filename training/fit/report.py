@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from envs.cli.output import to_json
+from training.fit.cells import Cells
 from training.fit.evidence import (
     FEW,
     Calibration,
@@ -75,7 +75,7 @@ def document(result: FitResult) -> dict[str, object]:
     }
 
 
-def _value_error(cells: Any) -> float:
+def _value_error(cells: Cells) -> float:
     """Standard error of the mean value of a purchase day."""
     n = int(cells.purchases.sum())
     if n < 2:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
+from envs.arrays import Ints
 from envs.errors import GateError
 from envs.scenario.events import Kind
 from envs.timeline.replay import replay
@@ -168,7 +168,7 @@ def _finding(name: str, count: int, rows: int, limit: float) -> Finding:
     return Finding(name, count, share, gated, gated and share > limit, TREATED[name])
 
 
-def _tally(numbers: Any, names: list[str]) -> dict[str, int]:
+def _tally(numbers: Ints, names: list[str]) -> dict[str, int]:
     counts = np.bincount(numbers[numbers >= 0], minlength=len(names))
     return {name: int(count) for name, count in zip(names, counts, strict=False) if count}
 

@@ -9,6 +9,7 @@ vocabulary (column, constant, table, concat, values) has no expressions; it is a
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -243,7 +244,7 @@ def _placeholder(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_events(mapping: Mapping, fail: Any) -> None:
+def _check_events(mapping: Mapping, fail: Callable[..., ConfigError]) -> None:
     if mapping.layout == "raw" and not mapping.events:
         raise fail("events: missing", expected="at least one rule for a raw log")
     if mapping.layout == "event_log" and mapping.events:
@@ -261,7 +262,9 @@ def _check_events(mapping: Mapping, fail: Any) -> None:
     _check_value(mapping.customer, "customer", mapping, fail)
 
 
-def _check_value(value: Value | str | None, key: str, mapping: Mapping, fail: Any) -> None:
+def _check_value(
+    value: Value | str | None, key: str, mapping: Mapping, fail: Callable[..., ConfigError]
+) -> None:
     if not isinstance(value, Value):
         return
     sources = [n for n in ("column", "constant", "table", "concat") if getattr(value, n) is not None]
@@ -277,7 +280,7 @@ def _check_value(value: Value | str | None, key: str, mapping: Mapping, fail: An
         _check_value(part, f"{key}.concat[{number}]", mapping, fail)
 
 
-def _check_zones(mapping: Mapping, fail: Any) -> None:
+def _check_zones(mapping: Mapping, fail: Callable[..., ConfigError]) -> None:
     times = [mapping.time, *(rule.time for rule in mapping.events if rule.time)]
     for zone in (mapping.timezone, *(time.zone for time in times if time.zone)):
         try:
@@ -289,7 +292,7 @@ def _check_zones(mapping: Mapping, fail: Any) -> None:
             raise fail("time.origin: missing", expected=f"the moment that {time.format} counts from")
 
 
-def _check_against(mapping: Mapping, scenario: Scenario, fail: Any) -> None:
+def _check_against(mapping: Mapping, scenario: Scenario, fail: Callable[..., ConfigError]) -> None:
     """Names in the mapping that the scenario must have."""
     channels = [c.name for c in scenario.channels]
     for channel, consent in mapping.initial_consent.items():
@@ -328,7 +331,7 @@ GRID_KEYS = ("memory.engagement.points", "memory.engagement.capacity", "memory.f
              "memory.goodwill.capacity", "memory.goodwill.neutral", "memory.inbox.patience_days")  # fmt: skip
 
 
-def _check_grid(mapping: Mapping, scenario: Scenario, fail: Any) -> None:
+def _check_grid(mapping: Mapping, scenario: Scenario, fail: Callable[..., ConfigError]) -> None:
     keys = [*GRID_KEYS, *(f"channels.{c.name}.fatigue_points" for c in scenario.channels),
             *(f"touchpoints.{t.name}.offer_days" for t in scenario.touchpoints)]  # fmt: skip
     for key, values in mapping.estimation.grid.items():

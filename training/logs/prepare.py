@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -189,7 +188,7 @@ def _decisions(columns: Columns, loaded: LoadedMapping, plan: Plan) -> pa.Table:
     )
     rows, waits = len(wanted), action == 0
 
-    def names(which: str) -> Any:
+    def names(which: str) -> pa.DictionaryArray:
         words = pa.array([getattr(a, which) for a in actions], pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(action, pa.int32(), mask=waits), words)
 

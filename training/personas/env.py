@@ -12,13 +12,14 @@ P personas, M consent patterns, S kernel states, A actions, N customers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from envs.arrays import Floats, Ints
 from envs.journey.state import COLUMN
 from envs.personas.models import Hidden
+from envs.simulate.simulator import Outcomes
 from training.parts.prior import ILLEGAL
 from training.parts.train_env import RewardModel, TrainEnv
 
@@ -76,7 +77,8 @@ class BeliefEnv(TrainEnv):
         super().step_async(actions)
         self._believed = self.simulator.beliefs.copy()
 
-    def _paid(self, before: Any, actions: Any, outcomes: Any) -> Any:
+    def _paid(self, before: Ints, actions: Ints, outcomes: Outcomes) -> Floats:
         block, here = self._block[before[:, COLUMN.consent]], before @ self._strides
         gained = self._base.gains[:, block, here, actions]  # (P, N)
-        return (self.scale * np.einsum("np,pn->n", self._believed, gained)).astype(np.float32)
+        paid: Floats = (self.scale * np.einsum("np,pn->n", self._believed, gained)).astype(np.float32)
+        return paid

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
+from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -30,7 +30,7 @@ def _curve(outcome: Outcome) -> list[tuple[float, float]]:
     return [(p.samples / 1e6, p.metrics["score"]) for p in outcome.curve if "score" in p.metrics]
 
 
-def _learning_curves(outcomes: list[Outcome]) -> Any:
+def _learning_curves(outcomes: list[Outcome]) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for outcome in outcomes:
         points = _curve(outcome)
@@ -46,7 +46,7 @@ def _learning_curves(outcomes: list[Outcome]) -> Any:
     return figure
 
 
-def _score_bars(outcomes: list[Outcome]) -> Any:
+def _score_bars(outcomes: list[Outcome]) -> Figure:
     scored = [o for o in outcomes if o.record["score"] is not None]
     figure, axes = plt.subplots(figsize=(7, 0.9 + 1.1 * len(scored)), layout="constrained")
     labels, widths, colours = [], [], []
@@ -73,7 +73,7 @@ def _score_bars(outcomes: list[Outcome]) -> Any:
     return figure
 
 
-def _save(figure: Any, path: Path) -> Path:
+def _save(figure: Figure, path: Path) -> Path:
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 
 matplotlib.use("Agg")
 import yaml
@@ -89,7 +90,7 @@ def draw(table: Sequence[Mapping[str, Any]], importance: Mapping[str, float], pa
     return path
 
 
-def _history(axes: Any, table: Sequence[Mapping[str, Any]], complete: Sequence[Mapping[str, Any]]) -> None:
+def _history(axes: Axes, table: Sequence[Mapping[str, Any]], complete: Sequence[Mapping[str, Any]]) -> None:
     numbers = [row["trial"] for row in complete]
     scores = [row["score"] for row in complete]
     spread = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ class Sweep:
                 if stop():
                     raise Interrupted("stopped between trials")
 
-    def _one(self, trial: optuna.Trial, stop: Any) -> None:
+    def _one(self, trial: optuna.Trial, stop: Callable[[], bool]) -> None:
         """Run one trial; told to the study and tracked however it ends."""
         params = self._config.propose(trial)
         trial.set_user_attr("params", params)

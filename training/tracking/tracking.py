@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from training.learner import Point
 from training.tracking.follower import Follower
@@ -21,6 +21,7 @@ from training.tracking.redaction import flatten, redact
 from training.tracking.spool import PARENT, Journal, now
 from training.tracking.store import located
 
+Found = TypeVar("Found")
 log = logging.getLogger(__name__)
 
 
@@ -126,7 +127,7 @@ class Tracker:
         if self._journal is not None and operation["run"] is not None:
             self._safely(partial(self._journal.write, operation))
 
-    def _safely(self, action: Callable[[], Any]) -> Any:
+    def _safely(self, action: Callable[[], Found]) -> Found | None:
         """A full disk ends the tracking, not the run."""
         try:
             return action()

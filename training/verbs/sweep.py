@@ -59,5 +59,5 @@ def show(console: Console, document: dict[str, Any]) -> None:
         console.print(f"MLflow run: {document['mlflow_run_id']}")
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
