@@ -21,7 +21,7 @@ from envs.errors import UserError
 from envs.journey.journey import Journey
 from envs.scenario.schema import COMPONENTS, Scenario
 from envs.simulate.narrative import told_day, told_start
-from envs.simulate.opening import episode_length, objective_weights, open_journey, refuse_unknown
+from envs.simulate.opening import episode_length, objective_weights, open_journey, refuse_unknown, whole_seed
 from envs.simulate.simulator import Simulator
 
 ARGUMENTS = ("scenario", "cluster", "objective", "episode_days", "render_mode")
@@ -58,7 +58,7 @@ class CustomerJourneyEnv(gymnasium.Env[Any, Any]):
 
     def __init__(
         self,
-        scenario: str | Path | Scenario,
+        scenario: str | Path | Scenario | None = None,
         cluster: str | None = None,
         objective: str | None = None,
         episode_days: int | None = None,
@@ -84,9 +84,9 @@ class CustomerJourneyEnv(gymnasium.Env[Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Floats, dict[str, Any]]:
         """The next customer; with a seed, the first customer of that seed's population."""
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else whole_seed(seed))
         if seed is not None or self._simulator is None:
-            stream = seed if seed is not None else int(self.np_random.integers(2**62))
+            stream = int(seed) if seed is not None else int(self.np_random.integers(2**62))
             self._simulator = Simulator(self.journey, 1, stream)
         else:
             self._simulator.reset([0], self._simulator.customers + 1)

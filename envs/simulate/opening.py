@@ -18,9 +18,10 @@ from envs.journey.journey import Journey, compile_journey
 from envs.scenario.schema import Scenario
 
 YEAR_DAYS = 365
+MOST_SEED = 2**63
 
 
-def open_journey(scenario: str | Path | Scenario, cluster: str | None = None) -> Journey:
+def open_journey(scenario: str | Path | Scenario | None, cluster: str | None = None) -> Journey:
     """The compiled journey of one cluster (default: the scenario's first); raises `ScenarioError`."""
     if isinstance(scenario, (str, Path)):
         problem = load_scenario(Path(scenario))
@@ -59,6 +60,13 @@ def whole_number(value: object, where: str, least: int = 1) -> int:
             where=where, got=value, expected=f"a whole number, {least} or more",
         )  # fmt: skip
     return int(value)
+
+
+def whole_seed(seed: object) -> int:
+    """A seed as the simulator takes it; raises `ConfigError`."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < MOST_SEED:
+        raise ConfigError("not a seed", where="seed", got=seed, expected="a whole number from 0 to 2^63 - 1")
+    return int(seed)
 
 
 def episode_length(episode_days: object, max_episode_steps: object = None) -> int:

@@ -27,6 +27,7 @@ from envs.simulate.opening import (
     open_journey,
     refuse_unknown,
     whole_number,
+    whole_seed,
 )
 from envs.simulate.simulator import Simulator
 
@@ -41,7 +42,7 @@ class CustomerJourneyVectorEnv(VectorEnv[Any, Any, Any]):
     def __init__(
         self,
         num_envs: int,
-        scenario: str | Path | Scenario,
+        scenario: str | Path | Scenario | None = None,
         cluster: str | None = None,
         objective: str | None = None,
         episode_days: int | None = None,
@@ -82,12 +83,14 @@ class CustomerJourneyVectorEnv(VectorEnv[Any, Any, Any]):
         """
         if isinstance(seed, (list, tuple)):
             raise UserError("one seed rules all customers", where="seed", got=seed, expected="a whole number")
+        if options is not None and not isinstance(options, dict):
+            raise UserError("not options", where="options", got=type(options).__name__, expected="a dict")
         chosen = None if options is None else options.get("reset_mask")
         if chosen is not None:
             return self._reset_some(chosen, seed)
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else whole_seed(seed))
         if seed is not None or self._simulator is None:
-            stream = seed if seed is not None else int(self.np_random.integers(2**62))
+            stream = int(seed) if seed is not None else int(self.np_random.integers(2**62))
             self._simulator, self._next = Simulator(self.journey, self.num_envs, stream), self.num_envs
         else:
             self._start(np.arange(self.num_envs))

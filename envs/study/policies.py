@@ -65,6 +65,8 @@ def _asked(policy: Callable[[pd.DataFrame], Chosen], states: pd.DataFrame) -> Ar
             expected=f"one of {', '.join(states.columns)}",
             hint=_meant(str(error.args[0]), list(states.columns)),
         ) from error  # fmt: skip
+    if isinstance(given, pd.Series) and set(given.index) == set(states.index):
+        given = given.reindex(states.index)  # a Series says which row it means
     if isinstance(given, str):
         return np.full(len(states), given, dtype=object)
     try:
@@ -96,6 +98,12 @@ def _looked_up(table: pd.DataFrame, states: pd.DataFrame) -> Array:
     if doubled.any():
         row = table.loc[doubled, by].iloc[0].to_dict()
         raise UserError("a state stands twice", where="policy", got=row, expected="one row a state")
+    for name in by:
+        if pd.api.types.is_numeric_dtype(states[name]) != pd.api.types.is_numeric_dtype(table[name]):
+            raise UserError(
+                "a column of another kind", where=f"policy[{name!r}]", got=str(table[name].dtype),
+                expected=f"values such as {states[name].iloc[0]!r}",
+            )  # fmt: skip
     found = states[by].merge(table[[*by, ACTION]], on=by, how="left")[ACTION]
     if found.isna().any():
         row = states.loc[found.isna().to_numpy(), by].iloc[0].to_dict()

@@ -18,13 +18,12 @@ import numpy as np
 import pandas as pd
 
 from envs.arrays import Floats
-from envs.errors import UserError
 from envs.files.scenario_file import load_scenario
 from envs.journey.journey import Journey, refuse_hidden
 from envs.scenario.schema import COMPONENTS, Scenario
 from envs.simulate.log import Span, simulated_log
 from envs.simulate.logging_policy import Decider, by_table, deciders
-from envs.simulate.opening import objective_weights, open_journey, whole_number
+from envs.simulate.opening import objective_weights, open_journey, whole_number, whole_seed
 from envs.solve.evaluation import evaluate_policy
 from envs.solve.kernel import Kernel, build_kernel
 from envs.solve.paths import ideal_path
@@ -163,9 +162,7 @@ class JourneyStudy:
 
         `policy` as in `evaluate`, or a mixture such as `business_rules:0.9+random_legal:0.1`.
         """
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise UserError("not a seed", where="seed", got=seed, expected="a whole number, 0 or more")
-        span = Span(whole_number(customers, "customers"), whole_number(days, "days"), seed)
+        span = Span(whole_number(customers, "customers"), whole_number(days, "days"), whole_seed(seed))
         log = simulated_log(self.journey, self._decider(policy), span, _name(policy))
         return log.to_pandas()
 

@@ -86,6 +86,15 @@ def test_a_table_may_name_only_some_of_the_columns(keen: envs.JourneyStudy) -> N
     assert keen.evaluate(coarse).value == wished.value
 
 
+def test_a_series_is_read_by_its_index(keen: envs.JourneyStudy) -> None:
+    shuffled = keen.evaluate(
+        lambda states: pd.Series(offers_when_rested(states), index=states.index).sample(
+            frac=1, random_state=1
+        )
+    )
+    assert shuffled.value == keen.evaluate(offers_when_rested).value
+
+
 def test_another_objective_prices_the_same_policy_otherwise(keen: envs.JourneyStudy) -> None:
     one, other = (keen.evaluate(offers_when_rested, objective=o) for o in ("conversion", "retention"))
     assert one.value != other.value
@@ -107,6 +116,7 @@ WRONG: list[tuple[Any, str]] = [
     (pd.DataFrame({"action": ["wait"]}), "no column of the states"),
     (pd.DataFrame({"stage": ["prospect"], "action": ["wait"]}), "a state is missing"),
     (pd.DataFrame({"stage": ["prospect"] * 2, "action": ["wait"] * 2}), "a state stands twice"),
+    (pd.DataFrame({"fatigue": ["0", "1"], "action": ["wait", "wait"]}), "a column of another kind"),
     (lambda states: "ofer:email", "did you mean 'offer:email'"),
     (lambda states: ["wait"], "answers every state"),
     (lambda states: [None] * len(states), "an action is missing"),
@@ -132,6 +142,7 @@ def test_wrong_names_and_numbers_are_told(keen: envs.JourneyStudy, tiny_path: Pa
         (lambda: keen.simulate(0), "customers"),
         (lambda: keen.simulate(5, days=0), "days"),
         (lambda: keen.simulate(5, seed=-1), "seed"),
+        (lambda: keen.simulate(5, seed=2**70), "seed"),
         (lambda: keen.simulate(5, policy="nope"), "policy"),
     ):
         with pytest.raises(envs.JourneyError, match=told):

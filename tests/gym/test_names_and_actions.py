@@ -17,6 +17,7 @@ ID = "envs.registration:journey/CustomerJourney-v0"
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"scenario": "absent.yaml"}, "absent.yaml: no such file"),
     ({"scenario": 7}, "scenario: not a scenario"),
+    ({"scenario": None}, "expected a file or a Scenario"),
     ({"cluster": "kene"}, "did you mean 'keen'"),
     ({"cluster": ""}, "unknown cluster"),
     ({"cluster": 3}, "unknown cluster"),
@@ -55,6 +56,16 @@ def test_a_wrong_argument_of_a_batch_is_one_clear_message(wrong: dict[str, Any],
     with pytest.raises(JourneyError) as error:
         gymnasium.make_vec(ID, **{"scenario": TINY, "num_envs": 2, **wrong})
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["make", "make_vec"])
+@pytest.mark.parametrize("seed", [-1, 1.5, 2**70, True], ids=repr)
+def test_what_is_no_seed_is_told(seed: Any, many: bool) -> None:
+    env: Any = (
+        gymnasium.make_vec(ID, num_envs=2, scenario=TINY) if many else gymnasium.make(ID, scenario=TINY)
+    )
+    with pytest.raises(JourneyError, match="seed: not a seed"):
+        env.reset(seed=seed)
 
 
 @pytest.mark.parametrize("action", [0, np.int8(0), np.array(0), np.array([0])], ids=repr)

@@ -93,6 +93,8 @@ def test_a_seed_begins_its_population_anew() -> None:
         ({"num_envs": 0}, "num_envs"),
         ({"episode_days": -1}, "episode_days"),
         ({"seed": 1.5}, "not a seed"),
+        ({"seed": 2**70}, "not a seed"),
+        ({"seed": -1}, "not a seed"),
     ],
 )
 def test_a_wrong_name_or_number_is_one_clear_message(wrong: dict[str, Any], told: str) -> None:

@@ -20,11 +20,10 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from envs.arrays import Floats, Ints, Mask
 from envs.day.masks import unpack
-from envs.errors import ConfigError
 from envs.journey.journey import Journey
 from envs.scenario.schema import Scenario
 from envs.simulate.gym_env import observation_space, whole_actions
-from envs.simulate.opening import episode_length, objective_weights, open_journey, whole_number
+from envs.simulate.opening import episode_length, objective_weights, open_journey, whole_number, whole_seed
 from envs.simulate.simulator import Outcomes, Simulator
 
 Info = dict[str, Any]
@@ -134,7 +133,7 @@ class JourneyVecEnv(VecEnv):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """The population of the next reset; one seed rules all customers."""
-        self._seeds = [seed] * self.num_envs
+        self._seeds = [None if seed is None else whole_seed(seed)] * self.num_envs
         return self._seeds
 
 
@@ -155,9 +154,7 @@ def journey_vec_env(
     scenario does not have, `ConfigError` for numbers that cannot be.
     """
     journey = open_journey(scenario, cluster)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigError("not a seed", where="seed", got=seed, expected="a whole number")
     return JourneyVecEnv(
         journey, objective_weights(journey, objective), whole_number(num_envs, "num_envs"),
-        episode_length(episode_days), seed, staggered,
+        episode_length(episode_days), whole_seed(seed), staggered,
     )  # fmt: skip
