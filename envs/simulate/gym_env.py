@@ -99,7 +99,8 @@ class CustomerJourneyEnv(gymnasium.Env[Any, Any]):
     def step(self, action: object) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         """One day."""
         simulator = self._running()
-        wished = int(whole_actions(action, ()))
+        whole = isinstance(action, (int, np.integer)) and not isinstance(action, bool)
+        wished = int(action) if whole else int(whole_actions(action, ()))  # type: ignore[call-overload]
         illegal = (
             wished < 0 or wished >= len(self.journey.actions) or not int(simulator.legal[0]) >> wished & 1
         )
