@@ -276,6 +276,21 @@ class Bundle:
             self._policies[cluster] = policy
         return self._policies[cluster]
 
+    def policy_for(self, journey: Journey, where: str) -> Policy:
+        """The policy of a journey's cluster; raises `UserError` where states or actions differ."""
+        policy = self.policy(journey.cluster.name)
+        own = self.journey(journey.cluster.name)
+        if _layout(own) != _layout(journey):
+            raise UserError("the bundle was made for another scenario", where=where, got=self.manifest.name)
+        return policy
+
+
+def _layout(journey: Journey) -> tuple[object, ...]:
+    """What numbers of states and actions mean; of hidden types the policy itself asks."""
+    levels, stages = journey.encoding.levels, [stage.name for stage in journey.scenario.stages]
+    sizes, inbox = journey.encoding.sizes[: len(levels)], journey.rules.inbox_channel.tolist()
+    return levels, sizes, stages, inbox, [action.key for action in journey.actions]
+
 
 def load_bundle(folder: str | Path) -> Bundle:
     """Open a bundle and every policy in it, or raise `BundleError` with one clear line."""

@@ -76,7 +76,7 @@ def _part(text: str, mixed: bool, where: str) -> tuple[float, Callable[[Journey]
         hint = did_you_mean(name, list(NAMES))
         raise UserError("no such policy", where=where, got=name, expected="a bundle or a name", hint=hint)
     bundle = load_bundle(name)
-    return weight, lambda journey: _served(bundle, journey)
+    return weight, lambda journey: served(bundle, journey, where)
 
 
 def _random_legal(journey: Journey) -> Decider:
@@ -117,14 +117,9 @@ def _policy(kernel: Kernel, name: str) -> Array:
     return baselines(kernel, kernel.journey.weights())[name]
 
 
-def _served(bundle: Bundle, journey: Journey) -> Decider:
+def served(bundle: Bundle, journey: Journey, where: str) -> Decider:
     """What the service would do with this bundle, exploration included."""
-    cluster = journey.cluster.name
-    if list(journey.encoding.levels) != bundle.manifest.observation:
-        raise UserError(
-            "the bundle was made for another scenario", where="--policy", got=bundle.manifest.name
-        )
-    policy, entry = bundle.policy(cluster), bundle.manifest.clusters[cluster]
+    policy, entry = bundle.policy_for(journey, where), bundle.manifest.clusters[journey.cluster.name]
 
     def decide(states: Ints, observations: Floats, legal: Ints) -> Floats:
         mask = unpack(legal, len(journey.actions))

@@ -65,10 +65,10 @@ def _asked(policy: Callable[[pd.DataFrame], Chosen], states: pd.DataFrame) -> Ar
             expected=f"one of {', '.join(states.columns)}",
             hint=_meant(str(error.args[0]), list(states.columns)),
         ) from error  # fmt: skip
-    if isinstance(given, pd.Series) and set(given.index) == set(states.index):
-        given = given.reindex(states.index)  # a Series says which row it means
     if isinstance(given, str):
         return np.full(len(states), given, dtype=object)
+    if isinstance(given, pd.Series):  # a Series says which row it means
+        given = _in_order(given, states)
     try:
         wished = np.asarray(given, dtype=object)
     except ValueError:
@@ -80,6 +80,18 @@ def _asked(policy: Callable[[pd.DataFrame], Chosen], states: pd.DataFrame) -> Ar
             expected=f"{len(states)} action keys, or one for all",
         )  # fmt: skip
     return wished
+
+
+def _in_order(given: pd.Series[str], states: pd.DataFrame) -> pd.Series[str]:
+    """A function's Series in the order of the states; raises `UserError` for rows that are not theirs."""
+    if given.index.has_duplicates or set(given.index) != set(states.index):
+        raise UserError(
+            "a policy answers every state", where="policy(states)",
+            got=f"Series {given.shape} of another index",
+            expected=f"the index of the states, 0 to {len(states) - 1}",
+            hint="Series.to_numpy() where the order is that of the states",
+        )  # fmt: skip
+    return given.loc[states.index]
 
 
 def _looked_up(table: pd.DataFrame, states: pd.DataFrame) -> Array:
@@ -94,27 +106,47 @@ def _looked_up(table: pd.DataFrame, states: pd.DataFrame) -> Array:
             "no column of the states", where="policy", got=list(table.columns),
             expected=f"one or more of {', '.join(states.columns)}",
         )  # fmt: skip
-    doubled = table.duplicated(by)
+    wished = _readable(table[[*by, ACTION]], states)
+    doubled = wished.duplicated(by)
     if doubled.any():
-        row = table.loc[doubled, by].iloc[0].to_dict()
+        row = wished.loc[doubled, by].iloc[0].to_dict()
         raise UserError("a state stands twice", where="policy", got=row, expected="one row a state")
-    for name in by:
-        if pd.api.types.is_numeric_dtype(states[name]) != pd.api.types.is_numeric_dtype(table[name]):
+    found = states[by].merge(wished, on=by, how="left", indicator="found")
+    absent = (found["found"] == "left_only").to_numpy()
+    if absent.any():
+        row = states.loc[absent, by].iloc[0].to_dict()
+        raise UserError("a state is missing", where="policy", got=row, expected="a row for every state")
+    return found[ACTION].to_numpy(dtype=object)
+
+
+def _readable(table: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
+    """The table with no column twice, each of the kind that the states have; a file's empty word is `""`."""
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise UserError("a column stands twice", where="policy", got=twice, expected="one column a name")
+    out = table.copy()
+    for name in table.columns.drop(ACTION):
+        words = not pd.api.types.is_numeric_dtype(states[name])
+        column = table[name].astype(object)
+        out[name] = column.where(table[name].notna(), "") if words else column.infer_objects()
+        fits = (
+            all(isinstance(v, str) for v in out[name]) if words else pd.api.types.is_numeric_dtype(out[name])
+        )
+        if not fits:
             raise UserError(
                 "a column of another kind", where=f"policy[{name!r}]", got=str(table[name].dtype),
                 expected=f"values such as {states[name].iloc[0]!r}",
             )  # fmt: skip
-    found = states[by].merge(table[[*by, ACTION]], on=by, how="left")[ACTION]
-    if found.isna().any():
-        row = states.loc[found.isna().to_numpy(), by].iloc[0].to_dict()
-        raise UserError("a state is missing", where="policy", got=row, expected="a row for every state")
-    return found.to_numpy(dtype=object)
+    return out
 
 
 def _numbers(kernel: Kernel, wished: Array) -> Ints:
     """(M × S,) action numbers of keys; raises `UserError` for an action the scenario does not have."""
     keys = [action.key for action in kernel.journey.actions]
-    codes, unique = pd.factorize(wished)
+    if pd.isna(wished).any():
+        raise UserError("an action is missing", where="policy", expected=f"one of {', '.join(keys)}")
+    strange = [key for key in wished if not isinstance(key, str)][:1]
+    codes, unique = pd.factorize(wished) if not strange else (np.zeros(0, np.int64), strange)
     for key in unique:
         if key not in keys:
             raise UserError(
@@ -124,10 +156,6 @@ def _numbers(kernel: Kernel, wished: Array) -> Ints:
                 expected=f"one of {', '.join(keys)}",
                 hint=_meant(str(key), keys),
             )
-    if (codes < 0).any():
-        raise UserError(
-            "an action is missing", where="policy", got=None, expected=f"one of {', '.join(keys)}"
-        )
     numbers: Ints = np.array([keys.index(key) for key in unique], dtype=np.int64)[codes]
     return numbers
 
@@ -141,9 +169,7 @@ def _meant(name: str, known: list[str]) -> str:
 def _served(kernel: Kernel, bundle: Bundle) -> Ints:
     """(M, S) greedy actions of a bundle's file."""
     journey = kernel.journey
-    if list(journey.encoding.levels) != bundle.manifest.observation:
-        raise UserError("the bundle was made for another scenario", where="policy", got=bundle.manifest.name)
-    policy, blocks = bundle.policy(journey.cluster.name), []
+    policy, blocks = bundle.policy_for(journey, "policy"), []
     for m in range(len(kernel.consents)):
         probabilities, _ = policy.evaluate(state_observations(kernel, m), legal_masks(kernel, m))
         blocks.append(probabilities.argmax(axis=1))

@@ -20,9 +20,10 @@ import pandas as pd
 from envs.arrays import Floats
 from envs.files.scenario_file import load_scenario
 from envs.journey.journey import Journey, refuse_hidden
+from envs.policy.policy import Bundle
 from envs.scenario.schema import COMPONENTS, Scenario
 from envs.simulate.log import Span, simulated_log
-from envs.simulate.logging_policy import Decider, by_table, deciders
+from envs.simulate.logging_policy import Decider, by_table, deciders, served
 from envs.simulate.opening import objective_weights, open_journey, whole_number, whole_seed
 from envs.solve.evaluation import evaluate_policy
 from envs.solve.kernel import Kernel, build_kernel
@@ -141,7 +142,8 @@ class JourneyStudy:
 
         `policy` is a baseline's name (`service_only`, `business_rules`, …); a DataFrame with a column
         `action` and any columns of `states`; a function that takes `states` and returns an action
-        key for each row, or one for all; or a bundle. A wish that the rules forbid passes as `wait`.
+        key for each row, or one for all (a Series is read by its index); or a bundle, without its
+        exploration. A wish that the rules forbid passes as `wait`.
         """
         weights, known = self._weights(objective), self.solve(objective).known
         arrays, overruled = policy_arrays(self.kernel, policy, self.states, weights)
@@ -160,7 +162,8 @@ class JourneyStudy:
     ) -> pd.DataFrame:
         """An event log of new customers, one row an event, with the propensity of every decision.
 
-        `policy` as in `evaluate`, or a mixture such as `business_rules:0.9+random_legal:0.1`.
+        `policy` as in `evaluate`, or a mixture such as `business_rules:0.9+random_legal:0.1`; a
+        bundle, or its folder's name, decides as the service would, exploration included.
         """
         span = Span(whole_number(customers, "customers"), whole_number(days, "days"), whole_seed(seed))
         log = simulated_log(self.journey, self._decider(policy), span, _name(policy))
@@ -169,6 +172,8 @@ class JourneyStudy:
     def _decider(self, policy: Policy) -> Decider:
         if isinstance(policy, str):
             return deciders(policy, where="policy")(self.journey)
+        if isinstance(policy, Bundle):
+            return served(policy, self.journey, "policy")
         arrays, _ = policy_arrays(self.kernel, policy, self.states, self._weights(None))
         return by_table(self.kernel, arrays)
 

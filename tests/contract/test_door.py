@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 import envs
 from envs.scenario.events import LOG_COLUMNS
+from tests.serving.planned import write_planned_bundle
 
 WINGS = {path.name for path in Path(envs.__file__).parent.iterdir() if path.is_dir()}
 
@@ -27,6 +29,12 @@ def keen(tiny_path: Path) -> envs.JourneyStudy:
 @pytest.fixture(scope="module")
 def tiny_path(root: Path) -> Path:
     return root / "configs" / "scenarios" / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> envs.Bundle:
+    folder = tmp_path_factory.mktemp("bundles") / "planned"
+    return envs.load_bundle(write_planned_bundle(folder, envs.load_scenario(tiny_path)))
 
 
 def offers_when_rested(states: pd.DataFrame) -> Any:
@@ -108,6 +116,39 @@ def test_a_simulated_log_repeats_with_its_seed_and_follows_the_policy(keen: envs
     assert sent.to_numpy().tolist() == [["offer", "email"]]
 
 
+def test_a_table_that_went_through_a_file_is_the_same_policy(keen: envs.JourneyStudy, tmp_path: Path) -> None:
+    keen.solve().table().sample(frac=1, random_state=1).to_csv(tmp_path / "best.csv", index=False)
+    again = keen.evaluate(pd.read_csv(tmp_path / "best.csv"))
+    assert again.value == pytest.approx(keen.solve().value, abs=1e-9)
+
+
+def test_a_bundle_is_worth_the_optimum_it_was_made_from_and_is_simulated_as_served(
+    keen: envs.JourneyStudy, bundle: envs.Bundle
+) -> None:
+    assert keen.evaluate(bundle).value == pytest.approx(keen.solve().value, rel=1e-9)
+    opened, named = keen.simulate(20, days=10, policy=bundle), keen.simulate(20, 10, str(bundle.folder))
+    same = [name for name in LOG_COLUMNS if name != "policy_version"]
+    pd.testing.assert_frame_equal(opened[same], named[same])
+    assert opened["propensity"].min() < 1.0
+
+
+@pytest.mark.parametrize(
+    ("part", "names"), [("touchpoints", ("inform", "offer")), ("stages", ("prospect", "customer"))]
+)
+def test_a_bundle_of_another_order_is_refused_and_not_misread(
+    bundle: envs.Bundle, tiny_path: Path, tmp_path: Path, part: str, names: tuple[str, str]
+) -> None:
+    document = yaml.safe_load(tiny_path.read_text(encoding="utf-8"))
+    document[part][:2] = reversed(document[part][:2])
+    assert {entry["name"] for entry in document[part][:2]} == set(names)
+    swapped = tmp_path / "swapped.yaml"
+    swapped.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    other = envs.load(swapped).journey("keen")
+    for asked in (lambda: other.evaluate(bundle), lambda: other.simulate(5, days=5, policy=bundle)):
+        with pytest.raises(envs.JourneyError, match="made for another scenario"):
+            asked()
+
+
 WRONG: list[tuple[Any, str]] = [
     ("servic_only", "did you mean 'service_only'"),
     ("nope", "expected one of service_only"),
@@ -123,6 +164,14 @@ WRONG: list[tuple[Any, str]] = [
     (lambda states: states["fatige"], "did you mean 'fatigue'"),
     (lambda states: states, "answers every state"),
     (lambda states: None, "answers every state"),
+    (lambda states: pd.Series("wait", index=range(1, len(states) + 1)), "of another index"),
+    (lambda states: [["wait"]] * len(states), "answers every state"),
+    (lambda states: pd.Series([["wait"]] * len(states)), "unknown action"),
+    (lambda states: np.zeros(len(states)), "unknown action"),
+    (pd.DataFrame({"stage": [0, 1], "action": ["wait"] * 2}), "a column of another kind"),
+    (pd.DataFrame([["prospect"] * 2 + ["wait"]], columns=["stage", "stage", "action"]), "stands twice"),
+    (pd.DataFrame({"stage": ["prospect", "customer"], "action": ["wait", None]}), "an action is missing"),
+    (pd.DataFrame({"stage": [], "action": []}), "a state is missing"),
 ]
 
 
@@ -139,6 +188,7 @@ def test_wrong_names_and_numbers_are_told(keen: envs.JourneyStudy, tiny_path: Pa
         (lambda: envs.load("absent.yaml"), "no such file"),
         (lambda: envs.load(tiny_path).journey("kene"), "did you mean 'keen'"),
         (lambda: keen.solve("nope"), "unknown objective"),
+        (lambda: keen.solve("retentoin"), "did you mean 'retention'"),
         (lambda: keen.simulate(0), "customers"),
         (lambda: keen.simulate(5, days=0), "days"),
         (lambda: keen.simulate(5, seed=-1), "seed"),
@@ -156,7 +206,9 @@ def test_hidden_types_are_simulated_and_not_solved(root: Path) -> None:
         everybody.solve()
 
 
-def test_whatever_is_printed_fits_a_line(keen: envs.JourneyStudy, tiny_path: Path) -> None:
+def test_whatever_is_printed_fits_a_line(
+    keen: envs.JourneyStudy, tiny_path: Path, bundle: envs.Bundle
+) -> None:
     study, best = envs.load(tiny_path), keen.solve()
     shown = [
         study,
@@ -167,6 +219,7 @@ def test_whatever_is_printed_fits_a_line(keen: envs.JourneyStudy, tiny_path: Pat
         best,
         best.solution,
         keen.evaluate("never"),
+        bundle,
     ]
     for thing in shown:
         assert len(repr(thing)) < 200
