@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from envs.arrays import Floats
+from envs.errors import ScenarioError
 from envs.files.scenario_file import load_scenario
 from envs.journey.journey import Journey, refuse_hidden
 from envs.policy.policy import Bundle
@@ -219,6 +220,8 @@ class Study:
 
 def load(scenario: str | Path) -> Study:
     """Open a scenario file; raises `ScenarioError` with file, key and line."""
+    if not isinstance(scenario, (str, Path)) or not str(scenario):
+        raise ScenarioError("not a scenario file", where="load", got=scenario, expected="a path")
     return Study(load_scenario(Path(scenario)))
 
 

@@ -186,6 +186,7 @@ def test_what_is_no_policy_is_told_in_one_line(keen: envs.JourneyStudy, policy: 
 def test_wrong_names_and_numbers_are_told(keen: envs.JourneyStudy, tiny_path: Path) -> None:
     for wrong, told in (
         (lambda: envs.load("absent.yaml"), "no such file"),
+        (lambda: envs.load(""), "not a scenario file"),
         (lambda: envs.load(tiny_path).journey("kene"), "did you mean 'keen'"),
         (lambda: keen.solve("nope"), "unknown objective"),
         (lambda: keen.solve("retentoin"), "did you mean 'retention'"),
